@@ -1,0 +1,119 @@
+/* qnn.h: the public C API of qnn. C11, no Python, no MXNet.
+ *
+ * Binary arithmetic on packed bits. The definitions (bit order, words, panels, formulas) are those of qnn/bits.py and
+ * qnn/reference.py; every instruction set gives the same bits.
+ *
+ *   bit 1 = +1, bit 0 = -1;  q(x) = -1 if x < 0 else +1 (0, -0.0, NaN give +1);  element j of a row is bit j%64 of word j/64
+ *   dot = K - 2 * popcount(a xor w);  pad bits are 0 in both operands
+ *   packed image:  [batch][height + 2 pad_h][width + 2 pad_w][num_group][ceil(channels/num_group/64)] words
+ *   filter row:    [kernel_h][kernel_w][ceil(channels/num_group/64)] words;  stored in panels of 16 filters (bits.py)
+ *
+ * Functions return a qnn_status; they write nothing unless it is QNN_OK. Pointers may be unaligned to more than their
+ * element. Outputs never overlap inputs. All functions may be called from several threads at once.
+ */
+#ifndef QNN_H
+#define QNN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* cdef begin (native/build_native.py cuts the cffi declarations from here: no preprocessor lines up to "cdef end") */
+
+typedef enum {
+  QNN_OK = 0,
+  QNN_BAD_ARGUMENT = 1,   /* a null pointer, a pad_value that is not -1, 0, +1, a count of threads below 1 ... */
+  QNN_BAD_SHAPE = 2,      /* a zero dimension, groups that do not divide, a kernel larger than the padded image, K > 2^24 */
+  QNN_UNKNOWN_ISA = 3,    /* qnn_isa_select: no such name */
+  QNN_ISA_NOT_BUILT = 4,  /* qnn_isa_select: the compiler that built this library refused it */
+  QNN_ISA_NOT_USABLE = 5  /* qnn_isa_select: this CPU or operating system lacks it */
+} qnn_status;
+
+/* ---- instruction sets: "scalar", "popcnt", "avx2", "avx512" (F, BW, VL, VPOPCNTDQ), "neon" -------------------------- */
+
+size_t qnn_isa_count(void);                 /* rows of the table, slowest first */
+const char *qnn_isa_name(size_t index);     /* NULL behind the last row */
+int qnn_isa_is_built(size_t index);
+int qnn_isa_is_usable(size_t index);        /* built, and this machine runs it */
+const char *qnn_isa_chosen(void);           /* the one in use: the last usable row until qnn_isa_select */
+qnn_status qnn_isa_select(const char *name);
+
+/* ---- threads: one parallel region per call; 1 in a forked child, where OpenMP would hang ---------------------------- */
+
+int qnn_threads(void);
+qnn_status qnn_set_threads(int num_threads);
+
+/* ---- packing ---------------------------------------------------------------------------------------------------------- */
+
+/* x: [rows][cols] floats, rows `stride` floats apart -> words: [rows][ceil(cols/64)]. */
+qnn_status qnn_pack_rows(const float *x, size_t rows, size_t cols, size_t stride, uint64_t *words);
+
+/* Inverse of qnn_pack_rows: -1.0f and +1.0f, rows contiguous. */
+qnn_status qnn_unpack_rows(const uint64_t *words, size_t rows, size_t cols, float *x);
+
+/* rows: [num_filter][k_words] -> panels: num_filter * k_words words; each group's filters form panels of their own. */
+qnn_status qnn_pack_panels(const uint64_t *rows, size_t num_filter, size_t k_words, size_t num_group, uint64_t *panels);
+
+/* Shape of a 2-D binary convolution; also of an image that is packed for it. */
+typedef struct {
+  size_t batch, channels, height, width;    /* input; channels over all groups */
+  size_t num_filter, num_group;
+  size_t kernel_h, kernel_w, stride_h, stride_w, dilate_h, dilate_w, pad_h, pad_w;
+  int pad_value;                            /* -1, 0 or +1: what the padding counts as */
+} qnn_conv2d_shape;
+
+size_t qnn_conv2d_out_height(const qnn_conv2d_shape *shape);    /* 0 for a bad shape */
+size_t qnn_conv2d_out_width(const qnn_conv2d_shape *shape);
+size_t qnn_conv2d_image_words(const qnn_conv2d_shape *shape);   /* size of the packed, padded image */
+size_t qnn_conv2d_filter_words(const qnn_conv2d_shape *shape);  /* words of one filter row */
+
+/* Signs of a float image, packed and padded for `shape`. Padding is +1 or -1 (0 packs as -1; qnn_conv2d corrects). */
+qnn_status qnn_pack_nchw(const float *x, const qnn_conv2d_shape *shape, uint64_t *image);
+qnn_status qnn_pack_nhwc(const float *x, const qnn_conv2d_shape *shape, uint64_t *image);
+
+/* ---- layers: y = accum * scale + bias -------------------------------------------------------------------------------- */
+
+typedef struct {
+  int no_offset;          /* 0: accum = (K + dot) / 2;  1: accum = dot */
+  const float *scale;     /* [num_filter], or [1] with num_scale 1; NULL: 1 */
+  size_t num_scale;       /* 1 or num_filter; ignored when scale is NULL */
+  const float *bias;      /* [num_filter]; NULL: 0. Rounded after the multiplication, never fused with it */
+} qnn_output;
+
+/* XNOR GEMM, also the fully connected layer.
+ * a: [rows][ceil(k/64)] words; panels of `num_filter` filters; y: [rows][num_filter] floats. k <= 2^24. */
+qnn_status qnn_xgemm(const uint64_t *a, const uint64_t *panels, size_t rows, size_t num_filter, size_t k,
+                     const qnn_output *output, float *y);
+
+/* Binary 2-D convolution of a packed, padded image (qnn_pack_nchw), without im2col.
+ * y: [batch][num_filter][out_height][out_width] floats, or [batch][out_height][out_width][num_filter] if is_nhwc. */
+qnn_status qnn_conv2d(const uint64_t *image, const uint64_t *panels, const qnn_conv2d_shape *shape,
+                      const qnn_output *output, int is_nhwc, float *y);
+
+/* Max-pooling of packed signs: OR over the window; positions outside the image do not take part.
+ * in: [batch][height][width][pixel_words]; out: [batch][out_h][out_w][pixel_words],
+ * out = (in + 2 pad - kernel) / stride + 1, rounded down; pad < kernel. */
+qnn_status qnn_max_pool_bits(const uint64_t *in, size_t batch, size_t height, size_t width, size_t pixel_words,
+                             size_t kernel_h, size_t kernel_w, size_t stride_h, size_t stride_w,
+                             size_t pad_h, size_t pad_w, uint64_t *out);
+
+/* ---- training: the clipped straight-through estimator ---------------------------------------------------------------- */
+
+/* Signs with explicit spatial padding, for training in float.
+ * x: [outer][height][width] -> y: [outer][height + 2 pad_h][width + 2 pad_w] floats of -1, +1; border = pad_value. */
+qnn_status qnn_sign_pad(const float *x, size_t outer, size_t height, size_t width, size_t pad_h, size_t pad_w,
+                        float pad_value, float *y);
+
+/* Its gradient: dx = |x| <= grad_clip ? dy inside the border : 0. dy: the shape of y, dx: the shape of x. */
+qnn_status qnn_sign_pad_grad(const float *x, const float *dy, size_t outer, size_t height, size_t width, size_t pad_h,
+                             size_t pad_w, float grad_clip, float *dx);
+
+/* cdef end */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
