@@ -1,0 +1,286 @@
+/* MXNet operators of qnn: a thin adapter from lib_api to qnn.h.
+ *
+ *   _qnn_sign(data; grad_clip, pad, pad_value)                    training: sign with the clipped STE, padded in the same pass
+ *   _qnn_ste_identity(data; grad_clip)                            training: identity, gradient inside the window only
+ *   _qnn_packed_convolution(data, weight[, scale][, bias]; ...)   inference: float NCHW in, float NCHW out
+ *   _qnn_packed_fully_connected(data, weight[, scale][, bias]; ...)
+ *
+ * Packed weights are int64 (MXNet has no uint64): panels of qnn/bits.py. Names begin with an underscore, so that they live in
+ * mx.sym._internal, where a later mx.library.load cannot overwrite our Python wrappers.
+ */
+#include <mxnet/lib_api.h>
+
+#include "attributes.h"
+#include "qnn.h"
+
+using mxnet::ext::MXReturnValue;
+using mxnet::ext::MXTensor;
+using mxnet::ext::OpResource;
+using qnn::Attributes;
+using qnn::fail;
+
+namespace {
+
+typedef std::vector<unsigned int> Shape;
+typedef std::vector<Shape> Shapes;
+typedef std::vector<MXTensor> Tensors;
+
+const size_t kUnknown = 4294967295u;            /* MXNet's -1 */
+const size_t kImageBytes = size_t(64) << 20;    /* packed images per call; alloc_cpu takes an int */
+
+void check(qnn_status status, const char *op) {
+  if (status != QNN_OK) fail(std::string(op) + " failed with qnn_status " + std::to_string(static_cast<int>(status)));
+}
+
+std::string shown(const Shape &shape) {
+  std::string result = "(";
+  for (size_t i = 0; i < shape.size(); ++i) result += (i ? ", " : "") + std::to_string(shape[i]);
+  return result + ")";
+}
+
+void check_data_shape(const Shape &shape, const char *op) {
+  if (shape.empty()) fail(std::string(op) + " needs the shape of its data, which is unknown here; give it to infer_shape or bind");
+  for (size_t dim : shape) {
+    if (dim == kUnknown || dim == 0)
+      fail(std::string(op) + " needs data without empty or unknown dimensions, got " + shown(shape) + " (4294967295 is unknown)");
+  }
+}
+
+/* float32 data; scale and bias likewise; packed weights int64. Other types would be reinterpreted, silently. */
+void set_types(std::vector<int> *in, std::vector<int> *out, const char *op, bool is_packed) {
+  static const char *const names[] = {"float32", "float64", "float16", "uint8", "int32", "int8", "int64"};
+  for (size_t i = 0; i < in->size(); ++i) {
+    const int expected = is_packed && i == 1 ? mxnet::ext::kInt64 : mxnet::ext::kFloat32;
+    int &type = (*in)[i];
+    if (type == -1) type = expected;
+    if (type != expected)
+      fail(std::string(op) + " takes " + names[expected] + (is_packed && i == 1 ? " packed weights" : " data") + ", got " +
+           (type >= 0 && type < 7 ? names[type] : "an unknown type") + "; cast it first");
+  }
+  (*out)[0] = mxnet::ext::kFloat32;
+}
+
+size_t product(const std::vector<int64_t> &shape, size_t begin, size_t end) {
+  size_t result = 1;
+  for (size_t i = begin; i < end; ++i) result *= static_cast<size_t>(shape[i]);
+  return result;
+}
+
+void set_shape(Shape *shape, const Shape &expected, const char *op, const char *argument) {
+  if (!shape->empty() && *shape != expected)
+    fail(std::string(op) + " needs " + argument + " of shape " + shown(expected) + ", got " + shown(*shape) +
+         "; was the checkpoint packed for another network?");
+  *shape = expected;
+}
+
+/* ---- training ---------------------------------------------------------------------------------------------------------- */
+
+struct SignGeometry {
+  size_t outer, height, width, pad_h, pad_w;
+};
+
+/* pad: none, the last axis, or the last two. */
+std::vector<size_t> sign_pad_of(const Attributes &attributes) {
+  const std::string value = qnn::text(attributes, "pad", "()");
+  size_t count = 0;
+  for (size_t i = 0; i < value.size(); ++i)
+    count += value[i] >= '0' && value[i] <= '9' && (i == 0 || value[i - 1] < '0' || value[i - 1] > '9');
+  if (count > 2) fail("_qnn_sign pads the last one or two axes, got pad=" + value);
+  return count ? qnn::sizes(attributes, "pad", count, 0) : std::vector<size_t>();
+}
+
+SignGeometry sign_geometry(const Attributes &attributes, const std::vector<int64_t> &shape) {
+  const std::vector<size_t> pad = sign_pad_of(attributes);
+  const size_t rank = shape.size(), rows = pad.size() == 2 ? 2 : 1;
+  if (pad.empty() || (pad[0] == 0 && pad.back() == 0)) return {1, 1, product(shape, 0, rank), 0, 0};
+  return {product(shape, 0, rank - rows), rows == 2 ? static_cast<size_t>(shape[rank - 2]) : 1,
+          static_cast<size_t>(shape[rank - 1]), rows == 2 ? pad[0] : 0, pad.back()};
+}
+
+MXReturnValue sign_parse(const Attributes &attributes, int *num_in, int *num_out) {
+  qnn::check_known(attributes, "_qnn_sign", {"grad_clip", "pad", "pad_value"});
+  *num_in = *num_out = 1;
+  return mxnet::ext::MX_SUCCESS;
+}
+
+MXReturnValue float_types(const Attributes &, std::vector<int> *in, std::vector<int> *out) {
+  set_types(in, out, "a 1-bit layer", false);
+  return mxnet::ext::MX_SUCCESS;
+}
+
+MXReturnValue sign_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  Shape shape = (*in)[0];
+  check_data_shape(shape, "QActivation");
+  const std::vector<size_t> pad = sign_pad_of(attributes);
+  if (pad.size() > shape.size()) fail("_qnn_sign pads axes that data of shape " + shown(shape) + " does not have");
+  for (size_t i = 0; i < pad.size(); ++i) shape[shape.size() - pad.size() + i] += 2 * static_cast<unsigned>(pad[i]);
+  (*out)[0] = shape;
+  return mxnet::ext::MX_SUCCESS;
+}
+
+MXReturnValue sign_forward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
+  const SignGeometry g = sign_geometry(attributes, (*in)[0].shape);
+  check(qnn_sign_pad((*in)[0].data<float>(), g.outer, g.height, g.width, g.pad_h, g.pad_w,
+                     static_cast<float>(qnn::number(attributes, "pad_value", 0)), (*out)[0].data<float>()), "QActivation");
+  return mxnet::ext::MX_SUCCESS;
+}
+
+/* in: dy, x, y; out: dx */
+MXReturnValue sign_backward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
+  const SignGeometry g = sign_geometry(attributes, (*in)[1].shape);
+  check(qnn_sign_pad_grad((*in)[1].data<float>(), (*in)[0].data<float>(), g.outer, g.height, g.width, g.pad_h, g.pad_w,
+                          static_cast<float>(qnn::number(attributes, "grad_clip", 1)), (*out)[0].data<float>()), "QActivation");
+  return mxnet::ext::MX_SUCCESS;
+}
+
+MXReturnValue ste_identity_forward(const Attributes &, Tensors *in, Tensors *out, const OpResource &) {
+  const float *x = (*in)[0].data<float>();
+  std::copy(x, x + (*in)[0].size(), (*out)[0].data<float>());
+  return mxnet::ext::MX_SUCCESS;
+}
+
+/* ---- inference ---------------------------------------------------------------------------------------------------------- */
+
+MXReturnValue packed_parse(const Attributes &attributes, int *num_in, int *num_out) {
+  qnn::check_known(attributes, "a packed layer", {"kernel", "num_filter", "stride", "dilate", "pad", "num_group", "pad_value",
+                   "no_offset", "has_scale", "has_bias", "num_hidden", "flatten"});
+  *num_in = 2 + qnn::flag(attributes, "has_scale") + qnn::flag(attributes, "has_bias");
+  *num_out = 1;
+  return mxnet::ext::MX_SUCCESS;
+}
+
+MXReturnValue packed_types(const Attributes &, std::vector<int> *in, std::vector<int> *out) {
+  set_types(in, out, "a packed layer", true);
+  return mxnet::ext::MX_SUCCESS;
+}
+
+/* scale: (1,) or (num_filter,); bias: (num_filter,). */
+void set_scale_and_bias_shapes(const Attributes &attributes, Shapes *in, size_t num_filter, const char *op) {
+  const bool has_scale = qnn::flag(attributes, "has_scale");
+  const Shape filters = {static_cast<unsigned>(num_filter)};
+  if (has_scale && (*in)[2] != Shape{1}) set_shape(&(*in)[2], filters, op, "scale");
+  if (qnn::flag(attributes, "has_bias")) set_shape(&(*in)[has_scale ? 3 : 2], filters, op, "bias");
+}
+
+qnn_output output_of(const Attributes &attributes, Tensors *in) {
+  const bool has_scale = qnn::flag(attributes, "has_scale");
+  qnn_output output = {qnn::flag(attributes, "no_offset"), nullptr, 0, nullptr};
+  if (has_scale) {
+    output.scale = (*in)[2].data<float>();
+    output.num_scale = static_cast<size_t>((*in)[2].size());
+  }
+  if (qnn::flag(attributes, "has_bias")) output.bias = (*in)[has_scale ? 3 : 2].data<float>();
+  return output;
+}
+
+template <typename Dims>
+qnn_conv2d_shape convolution_of(const Attributes &attributes, const Dims &data) {
+  const std::vector<size_t> kernel = qnn::sizes(attributes, "kernel", 2, 0), stride = qnn::sizes(attributes, "stride", 2, 1);
+  const std::vector<size_t> dilate = qnn::sizes(attributes, "dilate", 2, 1), pad = qnn::sizes(attributes, "pad", 2, 0);
+  return {static_cast<size_t>(data[0]), static_cast<size_t>(data[1]), static_cast<size_t>(data[2]), static_cast<size_t>(data[3]),
+          static_cast<size_t>(qnn::number(attributes, "num_filter", 0)), static_cast<size_t>(qnn::number(attributes, "num_group", 1)),
+          kernel[0], kernel[1], stride[0], stride[1], dilate[0], dilate[1], pad[0], pad[1],
+          static_cast<int>(qnn::number(attributes, "pad_value", 1))};
+}
+
+MXReturnValue convolution_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  const char *op = "QConvolution (packed)";
+  check_data_shape((*in)[0], op);
+  if ((*in)[0].size() != 4) fail(std::string(op) + " needs data of shape (N, C, H, W), got " + shown((*in)[0]));
+  const qnn_conv2d_shape shape = convolution_of(attributes, (*in)[0]);
+  const size_t height = qnn_conv2d_out_height(&shape), width = qnn_conv2d_out_width(&shape);
+  if (height == 0 || width == 0) fail(std::string(op) + " does not fit data of shape " + shown((*in)[0]));
+  set_shape(&(*in)[1], {static_cast<unsigned>(shape.num_filter * qnn_conv2d_filter_words(&shape))}, op, "packed weights");
+  set_scale_and_bias_shapes(attributes, in, shape.num_filter, op);
+  (*out)[0] = {(*in)[0][0], static_cast<unsigned>(shape.num_filter), static_cast<unsigned>(height), static_cast<unsigned>(width)};
+  return mxnet::ext::MX_SUCCESS;
+}
+
+MXReturnValue convolution_forward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &resource) {
+  const char *op = "QConvolution (packed)";
+  MXTensor &data = (*in)[0];
+  qnn_conv2d_shape shape = convolution_of(attributes, data.shape);
+  const qnn_output output = output_of(attributes, in);
+  const size_t batch = shape.batch, in_size = shape.channels * shape.height * shape.width;
+  const size_t out_size = shape.num_filter * qnn_conv2d_out_height(&shape) * qnn_conv2d_out_width(&shape);
+  shape.batch = 1;
+  const size_t image_bytes = qnn_conv2d_image_words(&shape) * sizeof(uint64_t);
+  if (image_bytes > 0x7fffffff) fail(std::string(op) + " takes packed images of up to 2 GiB, this one is larger");
+  const size_t step = std::min(batch, std::max<size_t>(1, kImageBytes / image_bytes));
+  uint64_t *image = static_cast<uint64_t *>(resource.alloc_cpu(static_cast<int>(step * image_bytes)));
+  for (size_t begin = 0; begin < batch; begin += step) {
+    shape.batch = std::min(step, batch - begin);
+    check(qnn_pack_nchw(data.data<float>() + begin * in_size, &shape, image), op);
+    check(qnn_conv2d(image, (*in)[1].data<uint64_t>(), &shape, &output, 0, (*out)[0].data<float>() + begin * out_size), op);
+  }
+  return mxnet::ext::MX_SUCCESS;
+}
+
+template <typename Dims>
+size_t fan_in(const Attributes &attributes, const Dims &data) {
+  size_t k = 1;
+  for (size_t i = qnn::text(attributes, "flatten", "True") == "False" ? data.size() - 1 : 1; i < data.size(); ++i) k *= data[i];
+  return k;
+}
+
+MXReturnValue fully_connected_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  const char *op = "QFullyConnected (packed)";
+  check_data_shape((*in)[0], op);
+  const size_t k = fan_in(attributes, (*in)[0]), num_hidden = static_cast<size_t>(qnn::number(attributes, "num_hidden", 0));
+  set_shape(&(*in)[1], {static_cast<unsigned>(num_hidden * ((k + 63) / 64))}, op, "packed weights");
+  set_scale_and_bias_shapes(attributes, in, num_hidden, op);
+  Shape shape = (*in)[0];
+  if (qnn::text(attributes, "flatten", "True") != "False") shape.resize(2);
+  shape.resize(std::max<size_t>(shape.size(), 2));
+  shape.back() = static_cast<unsigned>(num_hidden);
+  (*out)[0] = shape;
+  return mxnet::ext::MX_SUCCESS;
+}
+
+MXReturnValue fully_connected_forward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &resource) {
+  const char *op = "QFullyConnected (packed)";
+  MXTensor &data = (*in)[0];
+  const size_t k = fan_in(attributes, data.shape), words = (k + 63) / 64, rows = static_cast<size_t>(data.size()) / k;
+  const size_t num_hidden = static_cast<size_t>(qnn::number(attributes, "num_hidden", 0));
+  const qnn_output output = output_of(attributes, in);
+  const size_t step = std::min(rows, std::max<size_t>(1, kImageBytes / (words * sizeof(uint64_t))));
+  uint64_t *packed = static_cast<uint64_t *>(resource.alloc_cpu(static_cast<int>(step * words * sizeof(uint64_t))));
+  for (size_t begin = 0; begin < rows; begin += step) {
+    const size_t count = std::min(step, rows - begin);
+    check(qnn_pack_rows(data.data<float>() + begin * k, count, k, k, packed), op);
+    check(qnn_xgemm(packed, (*in)[1].data<uint64_t>(), count, num_hidden, k, &output,
+                    (*out)[0].data<float>() + begin * num_hidden), op);
+  }
+  return mxnet::ext::MX_SUCCESS;
+}
+
+/* gluon's CachedOp wants a backward even for inference. */
+MXReturnValue no_backward(const Attributes &, Tensors *, Tensors *, const OpResource &) {
+  fail("a packed layer has no gradient; train the float model and convert it again");
+}
+
+}  // namespace
+
+namespace mxnet {
+namespace ext {
+
+REGISTER_OP(_qnn_sign).setForward(sign_forward, "cpu").setBackward(sign_backward, "cpu")
+    .setParseAttrs(sign_parse).setInferType(float_types).setInferShape(sign_shape);
+
+REGISTER_OP(_qnn_ste_identity).setForward(ste_identity_forward, "cpu").setBackward(sign_backward, "cpu")
+    .setParseAttrs(sign_parse).setInferType(float_types).setInferShape(sign_shape);
+
+REGISTER_OP(_qnn_packed_convolution).setForward(convolution_forward, "cpu").setBackward(no_backward, "cpu")
+    .setParseAttrs(packed_parse).setInferType(packed_types).setInferShape(convolution_shape);
+
+REGISTER_OP(_qnn_packed_fully_connected).setForward(fully_connected_forward, "cpu").setBackward(no_backward, "cpu")
+    .setParseAttrs(packed_parse).setInferType(packed_types).setInferShape(fully_connected_shape);
+
+MXReturnValue initialize(int version) {
+  if (version >= 10900 && version < 20000) return MX_SUCCESS;
+  MX_ERROR_MSG << "qnn is built for MXNet 1.9, this is version " << version;
+  return MX_FAIL;
+}
+
+}  // namespace ext
+}  // namespace mxnet

@@ -1,0 +1,115 @@
+"""Gluon blocks: QActivation, QDense, QConv1D, QConv2D, QConv3D, with the arguments of gluon.nn.Dense and gluon.nn.Conv2D plus
+bits. Names and defaults follow BMXNet v2: `bits` is one number for data and weights or (act_bit, weight_bit).
+
+    net.add(qnn.gluon.QActivation(), qnn.gluon.QConv2D(64, kernel_size=3, padding=1), mx.gluon.nn.BatchNorm())
+
+Formulas: qnn/symbol.py. Blocks hybridize, export and load like gluon's own; parameters are called weight and bias.
+"""
+import mxnet as mx
+from mxnet.gluon.nn.activations import Activation
+
+from . import ndarray, symbol
+from .options import LAYOUTS
+
+
+def _operators(F):
+    return symbol if F is mx.sym else ndarray
+
+
+def _both(bits):
+    return tuple(bits) if isinstance(bits, (tuple, list)) else (bits, bits)
+
+
+class QActivation(mx.gluon.HybridBlock):
+    """Quantizes activations to `bits`; shape (N, ...) -> the same. See qnn.sym.QActivation."""
+
+    def __init__(self, bits=1, backward_only=False, grad_clip=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self._options = dict(act_bit=bits, backward_only=backward_only, grad_clip=grad_clip)
+
+    def hybrid_forward(self, F, x):
+        return _operators(F).QActivation(x, name="fwd", **self._options)
+
+    def __repr__(self):
+        return "QActivation(%(act_bit)s bit)" % self._options
+
+
+class _Layer(mx.gluon.HybridBlock):
+    """Parameters and bits, common to QDense and the convolutions."""
+
+    operator = ""
+
+    def __init__(self, units, weight_shape, bits, activation, use_bias, weight_initializer, bias_initializer, options,
+                 **kwargs):
+        super().__init__(**kwargs)
+        act_bit, weight_bit = _both(bits)
+        self._options = dict(options, act_bit=act_bit, weight_bit=weight_bit, no_bias=not use_bias)
+        with self.name_scope():
+            self.weight = self.params.get("weight", shape=weight_shape, init=weight_initializer, allow_deferred_init=True)
+            self.bias = self.params.get("bias", shape=(units,), init=bias_initializer,
+                                        allow_deferred_init=True) if use_bias else None
+            self.act = Activation(activation, prefix=activation + "_") if activation else None
+
+    def hybrid_forward(self, F, x, weight, bias=None):
+        out = getattr(_operators(F), self.operator)(x, weight, bias, name="fwd", **self._options)
+        return self.act(out) if self.act else out
+
+    def __repr__(self):
+        shape = self.weight.shape
+        return "%s(%s -> %s, act_bit=%s, weight_bit=%s)" % (
+            type(self).__name__, (shape[1] or None) if len(shape) > 1 else None, shape[0], self._options["act_bit"],
+            self._options["weight_bit"])
+
+
+class QDense(_Layer):
+    """Fully connected layer on quantized data and weights. (N, ...) -> (N, units); see qnn.sym.QFullyConnected.
+
+    units, activation, use_bias, flatten, weight_initializer, bias_initializer, in_units: as gluon.nn.Dense (use_bias is
+    False here, as everywhere in qnn); bits, no_offset, scaling, grad_clip: as QFullyConnected.
+    """
+
+    operator = "QFullyConnected"
+
+    def __init__(self, units, bits=1, activation=None, use_bias=False, flatten=True, no_offset=False, scaling="none",
+                 grad_clip=1.0, weight_initializer=None, bias_initializer="zeros", in_units=0, **kwargs):
+        options = dict(num_hidden=units, flatten=flatten, no_offset=no_offset, scaling=scaling, grad_clip=grad_clip)
+        super().__init__(units, (units, in_units), bits, activation, use_bias, weight_initializer, bias_initializer,
+                         options, **kwargs)
+
+
+class _Conv(_Layer):
+    operator = "QConvolution"
+    rank = 0
+
+    def __init__(self, channels, kernel_size, strides=1, padding=0, dilation=1, groups=1, layout=None, in_channels=0, bits=1,
+                 activation=None, use_bias=False, pad_value=1, no_offset=False, scaling="none", grad_clip=1.0,
+                 weight_initializer=None, bias_initializer="zeros", **kwargs):
+        kernel, strides, padding, dilation = (
+            (size,) * self.rank if isinstance(size, int) else tuple(size)
+            for size in (kernel_size, strides, padding, dilation))
+        options = dict(kernel=kernel, num_filter=channels, stride=strides, pad=padding, dilate=dilation, num_group=groups,
+                       layout=layout or LAYOUTS[self.rank], pad_value=pad_value, no_offset=no_offset, scaling=scaling,
+                       grad_clip=grad_clip)
+        super().__init__(channels, (channels, in_channels // groups) + kernel, bits, activation, use_bias,
+                         weight_initializer, bias_initializer, options, **kwargs)
+
+
+class QConv1D(_Conv):
+    """1-D convolution on quantized data and weights. (N, C, W) -> (N, channels, OW); see qnn.sym.QConvolution."""
+
+    rank = 1
+
+
+class QConv2D(_Conv):
+    """2-D convolution on quantized data and weights. (N, C, H, W) -> (N, channels, OH, OW); see qnn.sym.QConvolution.
+
+    Arguments as gluon.nn.Conv2D (use_bias is False here), plus bits, pad_value, no_offset, scaling, grad_clip.
+    """
+
+    rank = 2
+
+
+class QConv3D(_Conv):
+    """3-D convolution on quantized data and weights. (N, C, D, H, W) -> (N, channels, OD, OH, OW)."""
+
+    rank = 3

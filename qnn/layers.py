@@ -1,0 +1,166 @@
+"""Layers: what a Q layer computes, once, as a composition of MXNet's own operators; symbol.py and ndarray.py supply the
+two ways to build it.
+
+    QConvolution = Convolution(Q(data), Q(weight)) ,   Q of 1 bit: sign with the clipped straight-through gradient
+
+The offset map (K + dot)/2 costs nothing: weights are -1/2, +1/2 and K/2 is the bias, all exact in float32, so that the
+gradient carries the 1/2 by itself. MXNet's Convolution brings oneDNN, grad_req='add', several devices and GPUs.
+
+Every input passes through an `identity` of its own (`enter`): lib_api operators and `clip` ignore grad_req='add' and sum
+gradients of eight or more consumers wrongly; identity does neither. The last node carries the layer's name and marks
+(`leave`). A convolution ends in a one-armed add_n: oneDNN would otherwise merge a following BatchNorm into the
+*quantized* weights when it runs without gradients, and inference would no longer be made of integers.
+"""
+import os
+from contextlib import contextmanager
+
+import mxnet as mx
+
+from . import backend
+
+_forced = [os.environ.get("QNN_OPERATORS", "") == "builtin"]
+
+
+@contextmanager
+def builtin_operators(is_forced=True):
+    """Inside, layers are composed of MXNet's built-in operators alone, as they are for a GPU context: the same numbers,
+    slower. The environment variable QNN_OPERATORS=builtin does it for a whole process."""
+    _forced.append(is_forced)
+    try:
+        yield
+    finally:
+        _forced.pop()
+
+
+def is_native(ctx=None):
+    """True where the native operators are built, and neither `ctx` nor the current context is a GPU."""
+    on_cpu = (ctx or mx.current_context()).device_type != "gpu"
+    return backend.is_native and on_cpu and not _forced[-1]
+
+
+def sign(build, x, clip):
+    """sign with STE, of built-ins alone: sign_ste(0) is 0, so the second one lifts it to +1."""
+    clipped = build("clip", x, a_min=-clip, a_max=clip)
+    return build("sign_ste", build("_plus_scalar", build("sign_ste", clipped), scalar=0.5))
+
+
+def window(build, x, clip):
+    """Identity whose gradient passes where |x| <= clip."""
+    if build.is_native:
+        return build("_qnn_ste_identity", x, grad_clip=clip)
+    inside = build("_lesser_equal_scalar", build("abs", x), scalar=clip)
+    return build("where", inside, x, build("BlockGrad", x))
+
+
+def constant_pad(build, x, pad, value):
+    """Pads the last len(pad) axes. MXNet's Pad takes 4-D and 5-D data only: 1-D padding borrows an axis."""
+    if len(pad) == 1:
+        x, pad, is_borrowed = build("expand_dims", x, axis=2), (0,) + tuple(pad), True
+    else:
+        is_borrowed = False
+    width = (0, 0, 0, 0) + tuple(p for size in pad for p in (size, size))
+    x = build("Pad", x, mode="constant", constant_value=value, pad_width=width)
+    return build("Reshape", x, shape=(0, 0, -3)) if is_borrowed else x
+
+
+def quantize_data(build, x, act_bit, clip, pad=(), border=0):
+    """Quantized activations, padded by `border` where `pad` is given (see reference.quantize_activation)."""
+    if act_bit == 1 and build.is_native:
+        is_fused = len(pad) <= 2
+        x = build("_qnn_sign", x, grad_clip=clip, pad=tuple(pad) if is_fused else (), pad_value=border)
+        pad = () if is_fused else pad
+    elif act_bit == 1:
+        x = sign(build, x, clip)
+    elif act_bit < 32:
+        x = window(build, x, clip) if clip < 1 else x
+        x = quantize_k(build, build("clip", x, a_min=0.0, a_max=1.0), act_bit)
+    return constant_pad(build, x, pad, border) if any(pad) else x
+
+
+def quantize_k(build, x, k_bits):
+    levels = float(2 ** k_bits - 1)
+    return build("_div_scalar", build("round_ste", build("_mul_scalar", x, scalar=levels)), scalar=levels)
+
+
+def quantize_weight(build, w, weight_bit, clip):
+    """Quantized weights (see reference.quantize_weight). The maximum is a constant to the gradient: it rescales the whole
+    tensor, and one weight's update would otherwise depend on which weight is the largest."""
+    if weight_bit == 1:
+        return sign(build, w, clip)
+    if weight_bit == 32:
+        return w
+    squashed = build("tanh", w)
+    limit = build("max", build("abs", build("BlockGrad", squashed)), keepdims=True)
+    limit = build("_mul_scalar", build("_maximum_scalar", limit, scalar=1e-12), scalar=2.0)
+    unit = build("elemwise_div", squashed, build("broadcast_like", limit, w))  # elemwise: w's shape is inferred through it
+    unit = quantize_k(build, build("_plus_scalar", unit, scalar=0.5), weight_bit)
+    return build("_minus_scalar", build("_mul_scalar", unit, scalar=2.0), scalar=1.0)
+
+
+def per_filter(build, w, axes):
+    """K of every filter, as the gradient-free vector (num_filter,) that the bias argument takes."""
+    return build("BlockGrad", build("sum", build("ones_like", w), axis=axes))
+
+
+def activation(build, data, options):
+    """QActivation."""
+    data = build.enter(data, "data")
+    if options.act_bit == 32:
+        return build.leave(data)
+    if options.backward_only:
+        return build.leave(window(build, data, options.grad_clip))
+    return build.leave(quantize_data(build, data, options.act_bit, options.grad_clip))
+
+
+def _product(build, op, data, weight, options, axes, data_options, **attributes):
+    """op(Q(data), Q(weight)), mapped to (K + dot)/2 for 1-bit layers with offset."""
+    data = quantize_data(build, data, options.act_bit, options.grad_clip, **data_options)
+    quantized = quantize_weight(build, weight, options.weight_bit, options.grad_clip)
+    if not options.has_offset:
+        return build(op, data, quantized, no_bias=True, **attributes)
+    half_k = build("_mul_scalar", per_filter(build, weight, axes), scalar=0.5)
+    return build(op, data, build("_mul_scalar", quantized, scalar=0.5), half_k, no_bias=False, **attributes)
+
+
+def _scale_and_bias(build, out, weight, bias, options, axes, shape):
+    """out * scale + bias; `shape` makes a vector of filters broadcast against `out`. Scales carry their gradient."""
+    if options.scaling != "none":
+        scale = build("mean", build("abs", weight), axis=() if options.scaling == "layer" else axes)
+        out = build("broadcast_mul", out, build("Reshape", scale, shape=shape))
+    return build("broadcast_add", out, build("Reshape", bias, shape=shape)) if bias is not None else out
+
+
+def convolution(build, data, weight, bias, options):
+    """QConvolution on N, C and len(kernel) spatial axes."""
+    o, rank = options, len(options.kernel)
+    data, weight = build.enter(data, "data"), build.enter(weight, "weight")
+    bias = build.enter(bias, "bias") if bias is not None else None
+    geometry = dict(kernel=o.kernel, num_filter=o.num_filter, stride=o.stride, dilate=o.dilate, num_group=o.num_group)
+    if o.is_float:
+        return build.leave(build("Convolution", *filter(lambda x: x is not None, (data, weight, bias)),
+                                 no_bias=bias is None, pad=o.pad, **geometry))
+    is_bordered = o.border != 0 and any(o.pad)
+    axes = tuple(range(1, rank + 2))
+    out = _product(build, "Convolution", data, weight, o, axes, dict(pad=o.pad, border=o.border) if is_bordered else {},
+                   pad=(0,) * rank if is_bordered else o.pad, **geometry)
+    if o.scaling == "none" and bias is None:
+        return build.leave(build("add_n", out))
+    return build.leave(_scale_and_bias(build, out, weight, bias, o, axes, (1, -1) + (1,) * rank))
+
+
+def fully_connected(build, data, weight, bias, options):
+    """QFullyConnected on (N, ...) data, or on the last axis alone with flatten=False."""
+    o = options
+    data, weight = build.enter(data, "data"), build.enter(weight, "weight")
+    bias = build.enter(bias, "bias") if bias is not None else None
+    shape = dict(num_hidden=o.num_hidden, flatten=o.flatten)
+    if o.is_float:
+        return build.leave(build("FullyConnected", *filter(lambda x: x is not None, (data, weight, bias)),
+                                 no_bias=bias is None, **shape))
+    out = _product(build, "FullyConnected", data, weight, o, (1,), {}, **shape)
+    if o.scaling == "none" and bias is None:
+        return build.leave(out)
+    if o.flatten:
+        return build.leave(_scale_and_bias(build, out, weight, bias, o, (1,), (1, -1)))
+    rows = build("Reshape", out, shape=(-1, o.num_hidden))  # broadcasting needs equal ranks
+    return build.leave(build("reshape_like", _scale_and_bias(build, rows, weight, bias, o, (1,), (1, -1)), out))

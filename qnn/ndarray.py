@@ -1,0 +1,78 @@
+"""qnn.nd: QActivation, QConvolution, QFullyConnected on arrays, with the calling convention of mx.nd; recorded by autograd.
+Formulas and arguments: qnn/symbol.py. Installed on mx.nd too.
+"""
+import mxnet as mx
+import numpy as np
+
+from . import layers
+from .options import ActivationOptions, ConvolutionOptions, FullyConnectedOptions, OptionError, legacy
+
+
+def _find(op):
+    for module in (mx.nd, mx.nd.contrib, mx.nd._internal):
+        if hasattr(module, op):
+            return getattr(module, op)
+    raise AttributeError("MXNet has no operator %r" % op)
+
+
+class NDArrayBuilder:
+    """Runs the operators of one layer at once; checks what a symbol checks when shapes and types are inferred."""
+
+    def __init__(self, options, ctx):
+        self.options, self.is_native = options, layers.is_native(ctx)
+
+    def enter(self, array, role):
+        if not isinstance(array, mx.nd.NDArray):
+            self.options.fail(role, "an NDArray", array)
+        if array.dtype != np.float32 and not getattr(self.options, "is_float", False):
+            self.options.fail(role, "a float32 array (use .astype('float32'))", np.dtype(array.dtype).name)
+        if array.size == 0:
+            self.options.fail(role, "an array with elements", array.shape)
+        return mx.nd.identity(array)
+
+    def __call__(self, op, *inputs, **attributes):
+        return _find(op)(*inputs, **attributes)
+
+    def leave(self, array):
+        return array
+
+
+def _run(layer, kind, arrays, unknown, out, name, **known):
+    known.update(legacy(kind.op, name, unknown, known))
+    options = kind(name=name or "", **known)
+    if kind is not ActivationOptions and not options.no_bias and arrays[2] is None:
+        raise OptionError("%s: bias is an NDArray when no_bias=False, got None" % kind.op)
+    if kind is not ActivationOptions and options.no_bias:
+        arrays = arrays[:2] + (None,)
+    result = layer(NDArrayBuilder(options, getattr(arrays[0], "ctx", None)), *arrays, options)
+    if out is None:
+        return result
+    result.copyto(out)
+    return out
+
+
+def QActivation(data, act_bit=1, backward_only=False, grad_clip=1.0, out=None, name=None, **unknown):
+    """Quantizes activations; see qnn.sym.QActivation. data: float32 array of any shape; returns the same shape."""
+    return _run(layers.activation, ActivationOptions, (data,), unknown, out, name, act_bit=act_bit,
+                backward_only=backward_only, grad_clip=grad_clip)
+
+
+def QConvolution(data, weight, bias=None, kernel=(), num_filter=0, stride=(), dilate=(), pad=(), num_group=1, no_bias=True,
+                 act_bit=1, weight_bit=1, pad_value=1, no_offset=False, scaling="none", grad_clip=1.0, layout=None, out=None,
+                 name=None, **unknown):
+    """Convolution of quantized data with quantized weights; see qnn.sym.QConvolution."""
+    return _run(layers.convolution, ConvolutionOptions, (data, weight, bias), unknown, out, name, kernel=kernel,
+                num_filter=num_filter, stride=stride, dilate=dilate, pad=pad, num_group=num_group, no_bias=no_bias,
+                act_bit=act_bit, weight_bit=weight_bit, pad_value=pad_value, no_offset=no_offset, scaling=scaling,
+                grad_clip=grad_clip, layout=layout)
+
+
+def QFullyConnected(data, weight, bias=None, num_hidden=0, flatten=True, no_bias=True, act_bit=1, weight_bit=1,
+                    no_offset=False, scaling="none", grad_clip=1.0, out=None, name=None, **unknown):
+    """Product of quantized data and weights; see qnn.sym.QFullyConnected."""
+    return _run(layers.fully_connected, FullyConnectedOptions, (data, weight, bias), unknown, out, name,
+                num_hidden=num_hidden, flatten=flatten, no_bias=no_bias, act_bit=act_bit, weight_bit=weight_bit,
+                no_offset=no_offset, scaling=scaling, grad_clip=grad_clip)
+
+
+QConvolution_v1 = QConvolution

@@ -1,0 +1,117 @@
+"""qnn.sym: QActivation, QConvolution, QFullyConnected with the calling convention of mx.sym: names, automatic variables,
+AttrScope, `attr`. Installed on mx.sym too, so that BMXNet scripts run unchanged.
+
+    net = mx.sym.Variable("data")
+    net = qnn.sym.QConvolution(qnn.sym.QActivation(net), kernel=(3, 3), num_filter=64, pad=(1, 1), name="conv1")
+
+creates conv1_weight and ends in a node named conv1 that carries the options as attributes (`__qnn_op__` ...).
+"""
+import itertools
+
+import mxnet as mx
+
+from . import layers
+from .options import ActivationOptions, ConvolutionOptions, FullyConnectedOptions, legacy
+
+_layer_ids = itertools.count()
+
+
+def _find(op):
+    for module in (mx.sym, mx.sym.contrib, mx.sym._internal):
+        if hasattr(module, op):
+            return getattr(module, op)
+    raise AttributeError("MXNet has no operator %r" % op)
+
+
+class SymbolBuilder:
+    """Builds the nodes of one layer; `leave` gives the last one the layer's name and marks."""
+
+    def __init__(self, options, attr):
+        self.options, self.attr = options, attr
+        self.is_native = layers.is_native()
+        self.layer = "%s#%d" % (options.name, next(_layer_ids))
+        self.numbers = itertools.count()
+
+    def enter(self, symbol, role):
+        """A node of its own per input: `__qnn_input__` tells the converter where the layer begins, and keeps
+        common-subexpression elimination from merging the nodes of layers that share an input."""
+        return self._node(mx.sym.identity, symbol, name=role, attr={"__qnn_input__": role})
+
+    def __call__(self, op, *inputs, **attributes):
+        return self._node(_find(op), *inputs, name="%s%d" % (op.strip("_").lower(), next(self.numbers)), **attributes)
+
+    def _node(self, function, *inputs, name, attr=(), **attributes):
+        with mx.name.NameManager():  # the layer's name has its prefix already
+            return function(*inputs, name="%s_%s" % (self.options.name, name),
+                            attr={"__qnn_layer__": self.layer, **dict(attr)}, **attributes)
+
+    def leave(self, symbol):
+        symbol._set_attr(name=self.options.name, **(self.attr or {}), **self.options.attributes())
+        return symbol
+
+
+def _automatic(name, role, symbol):
+    """The variable that MXNet's own operators would create for a missing input; it picks up the current AttrScope."""
+    return mx.sym.Variable("%s_%s" % (name, role)) if symbol is None else symbol
+
+
+def _name(op, name):
+    return mx.name.NameManager.current.get(name, op.lower())
+
+
+def _options(kind, name, unknown, **known):
+    known.update(legacy(kind.op, name, unknown, known))
+    return kind(name=name, **known)
+
+
+def QActivation(data=None, act_bit=1, backward_only=False, grad_clip=1.0, name=None, attr=None, **unknown):
+    """Quantizes activations: 1 bit: -1 if x < 0 else +1; 2..31 bits: round((2^k - 1) clip(x, 0, 1)) / (2^k - 1); 32: x.
+
+    data: float32 symbol of any shape. grad_clip: the gradient passes where |x| <= grad_clip (and 0 <= x <= 1 for 2..31
+    bits). backward_only=True: forward is the identity, the window stays, as BMXNet puts it in front of its layers.
+    Raises OptionError. Source: BMXNet (arXiv:1705.09864), DoReFa-Net (arXiv:1606.06160).
+    """
+    name = _name("QActivation", name)
+    options = _options(ActivationOptions, name, unknown, act_bit=act_bit, backward_only=backward_only, grad_clip=grad_clip)
+    return layers.activation(SymbolBuilder(options, attr), _automatic(name, "data", data), options)
+
+
+def QConvolution(data=None, weight=None, bias=None, kernel=(), num_filter=0, stride=(), dilate=(), pad=(), num_group=1,
+                 no_bias=True, act_bit=1, weight_bit=1, pad_value=1, no_offset=False, scaling="none", grad_clip=1.0,
+                 layout=None, name=None, attr=None, **unknown):
+    """Convolution of quantized data with quantized weights: y = accum * scale + bias.
+
+    data: (N, C, *spatial) float32; weight: (num_filter, C/num_group, *kernel); bias: (num_filter,).
+    1-bit data and weights: accum = (K + dot)/2 in 0..K with K = C/num_group * prod(kernel), or dot in -K..K with
+    no_offset=True; other bits: accum = dot. Data is quantized first, then padded with pad_value (+1 BMXNet v1, -1 BMXNet v2,
+    0 what Convolution does); data of 2..32 bits is padded with 0. scale: 1, mean|weight| ('layer'), or mean|weight| per
+    filter ('filter'). 32/32 bits is Convolution itself. Latent weights are never overwritten; their gradient passes where
+    |w| <= grad_clip. Raises OptionError. Source: BMXNet, XNOR-Net (arXiv:1603.05279) for scaling.
+    """
+    name = _name("QConvolution", name)
+    options = _options(
+        ConvolutionOptions, name, unknown, kernel=kernel, num_filter=num_filter, stride=stride, dilate=dilate, pad=pad,
+        num_group=num_group, no_bias=no_bias, act_bit=act_bit, weight_bit=weight_bit, pad_value=pad_value,
+        no_offset=no_offset, scaling=scaling, grad_clip=grad_clip, layout=layout)
+    bias = None if options.no_bias else _automatic(name, "bias", bias)
+    return layers.convolution(SymbolBuilder(options, attr), _automatic(name, "data", data),
+                              _automatic(name, "weight", weight), bias, options)
+
+
+def QFullyConnected(data=None, weight=None, bias=None, num_hidden=0, flatten=True, no_bias=True, act_bit=1, weight_bit=1,
+                    no_offset=False, scaling="none", grad_clip=1.0, name=None, attr=None, **unknown):
+    """Product of quantized data and weights: y = accum * scale + bias, as QConvolution has it.
+
+    data: (N, ...) float32, flattened to (N, K), or (..., K) with flatten=False; weight: (num_hidden, K).
+    Raises OptionError.
+    """
+    name = _name("QFullyConnected", name)
+    options = _options(
+        FullyConnectedOptions, name, unknown, num_hidden=num_hidden, flatten=flatten, no_bias=no_bias, act_bit=act_bit,
+        weight_bit=weight_bit, no_offset=no_offset, scaling=scaling, grad_clip=grad_clip)
+    bias = None if options.no_bias else _automatic(name, "bias", bias)
+    return layers.fully_connected(SymbolBuilder(options, attr), _automatic(name, "data", data),
+                                  _automatic(name, "weight", weight), bias, options)
+
+
+QConvolution_v1 = QConvolution  # BMXNet's older operator of the same meaning
