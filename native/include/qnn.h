@@ -29,7 +29,8 @@ typedef enum {
   QNN_BAD_SHAPE = 2,      /* a zero dimension, groups that do not divide, a kernel larger than the padded image, K > 2^24 */
   QNN_UNKNOWN_ISA = 3,    /* qnn_isa_select: no such name */
   QNN_ISA_NOT_BUILT = 4,  /* qnn_isa_select: the compiler that built this library refused it */
-  QNN_ISA_NOT_USABLE = 5  /* qnn_isa_select: this CPU or operating system lacks it */
+  QNN_ISA_NOT_USABLE = 5, /* qnn_isa_select: this CPU or operating system lacks it */
+  QNN_NO_MEMORY = 6       /* qnn_conv2d: a zero-padded or very large kernel needs a small table, and malloc failed */
 } qnn_status;
 
 /* ---- instruction sets: "scalar", "popcnt", "avx2", "avx512" (F, BW, VL, VPOPCNTDQ), "neon" -------------------------- */
@@ -57,7 +58,8 @@ qnn_status qnn_unpack_rows(const uint64_t *words, size_t rows, size_t cols, floa
 /* rows: [num_filter][k_words] -> panels: num_filter * k_words words; each group's filters form panels of their own. */
 qnn_status qnn_pack_panels(const uint64_t *rows, size_t num_filter, size_t k_words, size_t num_group, uint64_t *panels);
 
-/* Shape of a 2-D binary convolution; also of an image that is packed for it. */
+/* Shape of a 2-D binary convolution; also of an image that is packed for it. Packing and qnn_conv2d_image_words read only
+ * batch, channels, height, width, num_group, pad_h, pad_w and pad_value. */
 typedef struct {
   size_t batch, channels, height, width;    /* input; channels over all groups */
   size_t num_filter, num_group;

@@ -1,0 +1,77 @@
+"""build_native: the cffi module `qnn._native`, cut from the public header, and the compile flags of every native file.
+
+    sources()  ->  (file, ISA or None) of the C files;  ISA_FLAGS[machine][isa]  ->  extra compiler flags of one kernel file
+"""
+import importlib.util
+import platform
+from pathlib import Path
+
+import cffi
+
+NATIVE = Path(__file__).resolve().parent
+HEADER = NATIVE / "include" / "qnn.h"
+
+# -ffp-contract=off: a fused multiply-add rounds once where the definition rounds twice, and results would differ by ISA.
+C_FLAGS = ["-O3", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-fvisibility=hidden", "-fopenmp", "-ffp-contract=off"]
+# The adapter keeps default visibility: MXNet finds the lib_api entry points by dlsym.
+CXX_FLAGS = ["-O2", "-std=c++11", "-Wall", "-fopenmp", "-ffp-contract=off"]
+LINK_FLAGS = ["-fopenmp", "-pthread"]
+
+ISA_FLAGS = {
+    "x86_64": {
+        "scalar": [],
+        "popcnt": ["-mpopcnt"],
+        "avx2": ["-mavx2"],
+        "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512vpopcntdq"],
+    },
+    "aarch64": {"scalar": [], "neon": []},
+}
+
+
+def isa_flags():
+    """{isa: flags} of this machine; an unknown machine gets the scalar kernels."""
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    return ISA_FLAGS.get(machine, {"scalar": []})
+
+
+def drivers():
+    """C files that are compiled for every machine: drivers, dispatch, threads."""
+    return sorted(NATIVE.glob("*.c"))
+
+
+def kernels(isa):
+    """Kernel files of one instruction set: kernels/<op>-<isa>.c."""
+    return sorted((NATIVE / "kernels").glob("*-%s.c" % isa))
+
+
+def adapters():
+    """(C++ files, include folder) of the MXNet adapter: ours and the wheel's own lib_api.cc; ([], None) without ours.
+
+    The wheel is located, never imported: only its header and that one source file are used.
+    """
+    ours = sorted((NATIVE / "mxnet").glob("*.cc"))
+    if not ours:
+        return [], None
+    spec = importlib.util.find_spec("mxnet")
+    if spec is None or not spec.origin:
+        raise SystemExit("qnn: the MXNet adapter needs the headers of mxnet 1.9.1; run: pip install mxnet==1.9.1")
+    wheel = Path(spec.origin).parent
+    lib_api = wheel / "src" / "lib_api.cc"
+    if not lib_api.exists():
+        raise SystemExit("qnn: %s is missing; mxnet 1.9.1 from PyPI ships it" % lib_api)
+    return ours + [lib_api], wheel / "include"
+
+
+def declarations():
+    """The cffi declarations: qnn.h between its two markers."""
+    text = HEADER.read_text()
+    begin, end = text.index("/* cdef begin"), text.index("/* cdef end")
+    return text[text.index("*/", begin) + 2:end]
+
+
+def emit_c_code(path):
+    """Writes the C source of the module `qnn._native` to `path`."""
+    ffi = cffi.FFI()
+    ffi.cdef(declarations())
+    ffi.set_source("qnn._native", '#include "qnn.h"')
+    ffi.emit_c_code(str(path))

@@ -1,0 +1,98 @@
+/* conv2d.c: binary convolution without im2col. A kernel row of a pixel is contiguous in the packed image, so that the
+ * micro-kernel walks over kernel rows ("segments") from one pointer per pixel. */
+#include <stdlib.h>
+
+#include "shape.h"
+
+enum { stack_segments = 64 };  /* kernels up to 8x8; larger ones take memory */
+
+/* A segment is a kernel row of kw * words, or one tap where dilation or groups tear the row apart. */
+static bool rows_are_contiguous(const qnn_conv2d_shape *s) {
+  return s->kernel_w == 1 || (s->dilate_w == 1 && s->num_group == 1);
+}
+
+static void fill_segments(const qnn_conv2d_shape *s, size_t row_words, size_t pixel_words, size_t *segments) {
+  const size_t taps = rows_are_contiguous(s) ? 1 : s->kernel_w;
+  for (size_t i = 0; i < s->kernel_h; ++i)
+    for (size_t j = 0; j < taps; ++j) *segments++ = i * s->dilate_h * row_words + j * s->dilate_w * pixel_words;
+}
+
+/* ones[tap][filter] = number of +1 weights. The micro-kernel counts them: they differ from an image of zeros. */
+static void count_tap_ones(const uint64_t *panels, const qnn_conv2d_shape *s, const uint64_t *zeros, int32_t *ones) {
+  const qnn_isa *isa = qnn_isa_active();
+  const size_t words = qnn_group_words(s), taps = s->kernel_h * s->kernel_w, start = 0;
+  const size_t filters_per_group = s->num_filter / s->num_group;
+  for (size_t group = 0; group < s->num_group; ++group)
+    for (size_t f = 0, n; f < filters_per_group; f += n) {
+      n = qnn_min(filters_per_group - f, QNN_PANEL_FILTERS);
+      const size_t filter = group * filters_per_group + f;
+      for (size_t tap = 0; tap < taps; ++tap) {
+        int32_t counts[QNN_PANEL_FILTERS];
+        isa->xgemm(1, &zeros, n, panels + filter * taps * words + tap * words * n, 1, &start, words, counts,
+                   QNN_PANEL_FILTERS);
+        memcpy(ones + tap * s->num_filter + filter, counts, n * sizeof *counts);
+      }
+    }
+}
+
+/* dot over the taps inside the image: K_in - 2 (m - ones of the outside taps), for outside taps hold zeros. */
+void qnn_exclude_padding(const qnn_layer *layer, size_t first, size_t num_pixels, size_t filter, size_t num_filter,
+                         int32_t *counts, size_t ld) {
+  const qnn_conv2d_shape *s = layer->shape;
+  const int32_t tap_k = (int32_t)(s->channels / s->num_group);
+  for (size_t p = first; p < first + num_pixels; ++p, counts += ld) {
+    const size_t y0 = p / layer->out_width % layer->out_height * s->stride_h, x0 = p % layer->out_width * s->stride_w;
+    const int32_t *ones = layer->tap_ones + filter;
+    int32_t k_inside = (int32_t)layer->k;
+    for (size_t i = 0; i < s->kernel_h; ++i)
+      for (size_t j = 0; j < s->kernel_w; ++j, ones += s->num_filter) {
+        const size_t y = y0 + i * s->dilate_h, x = x0 + j * s->dilate_w;
+        if (y - s->pad_h < s->height && x - s->pad_w < s->width) continue;  /* unsigned: below the pad wraps to large */
+        k_inside -= tap_k;
+        for (size_t f = 0; f < num_filter; ++f) counts[f] -= ones[f];
+      }
+    for (size_t f = 0; f < num_filter; ++f) counts[f] = 2 * counts[f] - k_inside;
+  }
+}
+
+qnn_status qnn_conv2d(const uint64_t *image, const uint64_t *panels, const qnn_conv2d_shape *shape,
+                      const qnn_output *output, int is_nhwc, float *y) {
+  if (!image || !panels || !shape || !y || !qnn_pad_value_is_valid(shape->pad_value) ||
+      !qnn_output_is_valid(output, shape->num_filter))
+    return QNN_BAD_ARGUMENT;
+  if (!qnn_conv2d_is_valid(shape)) return QNN_BAD_SHAPE;
+
+  const size_t words = qnn_group_words(shape), pixel_words = shape->num_group * words;
+  const size_t row_words = (shape->width + 2 * shape->pad_w) * pixel_words;
+  const size_t taps = shape->kernel_h * shape->kernel_w;
+  const bool is_row = rows_are_contiguous(shape);
+  const size_t num_segments = is_row ? shape->kernel_h : taps;
+  const bool has_zeros = shape->pad_value == 0 && (shape->pad_h || shape->pad_w);
+
+  size_t on_stack[stack_segments], *segments = on_stack;
+  int32_t *tap_ones = NULL;
+  uint64_t *zeros = NULL;
+  qnn_status status = QNN_NO_MEMORY;
+  if (num_segments > stack_segments && !(segments = malloc(num_segments * sizeof *segments))) goto done;
+  if (has_zeros) {
+    if (!(tap_ones = malloc(taps * shape->num_filter * sizeof *tap_ones))) goto done;
+    if (!(zeros = calloc(words, sizeof *zeros))) goto done;
+    count_tap_ones(panels, shape, zeros, tap_ones);
+  }
+  fill_segments(shape, row_words, pixel_words, segments);
+  const qnn_layer layer = {
+      .image = image, .panels = panels, .batch = shape->batch, .out_height = qnn_conv2d_out_height(shape),
+      .out_width = qnn_conv2d_out_width(shape), .image_words = (shape->height + 2 * shape->pad_h) * row_words,
+      .row_words = shape->stride_h * row_words, .pixel_words = shape->stride_w * pixel_words,
+      .num_filter = shape->num_filter, .num_group = shape->num_group, .group_words = words, .segments = segments,
+      .num_segments = num_segments, .segment_words = is_row ? shape->kernel_w * words : words,
+      .k = qnn_conv2d_k(shape), .output = output, .is_nhwc = is_nhwc != 0, .y = y, .tap_ones = tap_ones,
+      .shape = shape};
+  qnn_run_layer(&layer);
+  status = QNN_OK;
+done:
+  free(zeros);
+  free(tap_ones);
+  if (segments != on_stack) free(segments);
+  return status;
+}

@@ -1,0 +1,116 @@
+/* internal.h: what drivers, dispatch and kernels of the library share. Not installed, not part of the API. */
+#ifndef QNN_INTERNAL_H
+#define QNN_INTERNAL_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "qnn.h"
+
+enum {
+  QNN_WORD_BITS = 64,
+  QNN_PANEL_FILTERS = 16,
+  QNN_MAX_MR = 8,             /* most pixels of one micro-kernel call */
+  QNN_MAX_NR = 32,            /* most filters: two panels */
+  QNN_MAX_K = 1 << 24         /* float32 counts exactly up to here */
+};
+
+/* ---- micro-kernels: one pointer each per instruction set; no allocation, no threads ---------------------------------- */
+
+/* Counts differing bits of `num_pixels` <= mr pixels and `num_filter` <= nr filters:
+ *
+ *   counts[j * ld + f] = sum over segments s, words k:  popcount(pixels[j][segments[s] + k] ^ filter f, word s*segment_words + k)
+ *
+ * Lanes are filters: a register holds one word of several filters of a panel, and each pixel word is broadcast. A filter
+ * row is num_segments * segment_words words; the words of a pixel lie in segments, at offsets common to all pixels, so
+ * that convolution needs no im2col. `num_filter` is at most 16 (one panel, short or full) or exactly nr (full panels,
+ * one behind the other). Counts behind the last filter of a panel may be overwritten: ld is a multiple of 16. */
+typedef void qnn_xgemm_ukernel(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,
+                               const uint64_t *panels, size_t num_segments, const size_t *segments,
+                               size_t segment_words, int32_t *counts, size_t ld);
+
+/* Signs of `n` contiguous floats -> ceil(n/64) words, first float in bit 0, bits behind the last one 0. */
+typedef void qnn_pack_ukernel(const float *x, size_t n, uint64_t *words);
+
+/* How counts become the output: y = (base + step * count) * scale + bias.
+ * step is a power of two and base + step * count the exact accumulator (one rounding where it is a half above 2^23), so
+ * that fusing this first sum changes nothing; multiplication by scale and addition of bias round one by one.
+ * Neutral elements are scale 1 and bias -0.0f (0.0f would turn -0.0 into 0.0). Both arrays hold QNN_MAX_NR entries. */
+typedef struct {
+  float base, step;
+  float scale[QNN_MAX_NR], bias[QNN_MAX_NR];
+} qnn_finish;
+
+/* y[j * pixel_stride + f * filter_stride]; one of the strides is 1. */
+typedef void qnn_finish_ukernel(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
+                                const qnn_finish *finish, float *y, size_t pixel_stride, size_t filter_stride);
+
+typedef struct {
+  const char *name;
+  bool (*is_usable)(void);    /* NULL: not built */
+  size_t mr, nr;
+  qnn_xgemm_ukernel *xgemm;
+  qnn_pack_ukernel *pack;
+  qnn_finish_ukernel *finish;
+} qnn_isa;
+
+const qnn_isa *qnn_isa_active(void);
+
+/* ---- threads ---------------------------------------------------------------------------------------------------------- */
+
+/* Threads for `work` units when a thread is worth `grain` of them at least; 1..qnn_threads(). */
+int qnn_threads_for(size_t work, size_t grain);
+
+/* ---- sizes ------------------------------------------------------------------------------------------------------------ */
+
+static inline size_t qnn_words_for(size_t bits) { return bits / QNN_WORD_BITS + (bits % QNN_WORD_BITS != 0); }
+
+static inline size_t qnn_min(size_t a, size_t b) { return a < b ? a : b; }
+
+/* a * b into *product; false if it does not fit. */
+static inline bool qnn_multiply(size_t a, size_t b, size_t *product) { return !__builtin_mul_overflow(a, b, product); }
+
+/* Bytes of a*b*c*d elements fit in half the address space. */
+static inline bool qnn_fits(size_t a, size_t b, size_t c, size_t d, size_t element_bytes) {
+  size_t n = 0;
+  return qnn_multiply(a, b, &n) && qnn_multiply(n, c, &n) && qnn_multiply(n, d, &n) &&
+         qnn_multiply(n, element_bytes, &n) && n <= SIZE_MAX / 2;
+}
+
+/* True if x < 0. On the bit pattern, as integers, because -0.0 and negative NaN are not below 0, and because a process
+ * that flushes denormals to zero (DAZ) must get the same bits: negative numbers are INT32_MIN+1 .. bits of -infinity. */
+static inline bool qnn_is_negative(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return (int32_t)(bits - 1u) < (int32_t)0xFF800000u;
+}
+
+/* ---- the layer that xgemm and conv2d share ----------------------------------------------------------------------------- */
+
+typedef struct {
+  const uint64_t *image, *panels;
+  size_t batch, out_height, out_width;                  /* output pixels; the xgemm has one row of them */
+  size_t image_words, row_words, pixel_words;           /* from one output pixel to the next image, row, column */
+  size_t num_filter, num_group;                         /* filters over all groups */
+  size_t group_words;                                   /* from one group to the next inside a pixel */
+  const size_t *segments;
+  size_t num_segments, segment_words;
+  size_t k;                                             /* fan-in: number of products of one output */
+  const qnn_output *output;
+  bool is_nhwc;
+  float *y;
+
+  /* pad_value 0 only, else tap_ones is NULL: number of +1 weights of [tap][filter], to take the outside taps back. */
+  const int32_t *tap_ones;
+  const qnn_conv2d_shape *shape;
+} qnn_layer;
+
+bool qnn_output_is_valid(const qnn_output *output, size_t num_filter);
+void qnn_run_layer(const qnn_layer *layer);
+
+/* Replaces counts by -dot for pixels first .. first+num_pixels of a zero-padded layer (filters from `filter`). */
+void qnn_exclude_padding(const qnn_layer *layer, size_t first, size_t num_pixels, size_t filter, size_t num_filter,
+                         int32_t *counts, size_t ld);
+
+#endif

@@ -1,0 +1,4 @@
+/* finish-scalar.c: counts to the float output, in plain C. */
+#include "plain.h"
+
+QNN_PLAIN_FINISH(scalar)

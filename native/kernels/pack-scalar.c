@@ -1,0 +1,4 @@
+/* pack-scalar.c: signs of floats to words, in plain C. */
+#include "plain.h"
+
+QNN_PLAIN_PACK(scalar)

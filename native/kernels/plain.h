@@ -1,0 +1,84 @@
+/* plain.h: the kernels in plain C, for the instruction sets without vectors worth writing for. A file that wants the xgemm
+ * defines QNN_POPCOUNT(word) first. All is static: nothing compiled with one file's flags may be linked into another. */
+#ifndef QNN_KERNELS_PLAIN_H
+#define QNN_KERNELS_PLAIN_H
+
+#include "../internal.h"
+
+#ifdef QNN_POPCOUNT
+
+/* Position of filter i of a panel of n: even ones first (bits.py, panel_order). */
+static inline size_t plain_lane(size_t i, size_t n) { return i / 2 + (i % 2 ? (n + 1) / 2 : 0); }
+
+/* One filter at a time, four pixels: each weight word is loaded once for all of them. */
+static inline __attribute__((always_inline)) void plain_xgemm_pixels(
+    const size_t num_pixels, const uint64_t *const *pixels, size_t num_filter, const uint64_t *panel,
+    size_t num_segments, const size_t *segments, size_t segment_words, int32_t *counts, size_t ld) {
+  for (size_t f = 0; f < num_filter; ++f) {
+    const uint64_t *w = panel + plain_lane(f, num_filter);
+    uint64_t sums[4] = {0, 0, 0, 0};
+    for (size_t s = 0; s < num_segments; ++s) {
+      const uint64_t *p[4];
+      for (size_t j = 0; j < num_pixels; ++j) p[j] = pixels[j] + segments[s];
+      for (size_t k = 0; k < segment_words; ++k, w += num_filter)
+        for (size_t j = 0; j < num_pixels; ++j) sums[j] += QNN_POPCOUNT(p[j][k] ^ *w);
+    }
+    for (size_t j = 0; j < num_pixels; ++j) counts[j * ld + f] = (int32_t)sums[j];
+  }
+}
+
+static inline void plain_xgemm(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,
+                               const uint64_t *panel, size_t num_segments, const size_t *segments,
+                               size_t segment_words, int32_t *counts, size_t ld) {
+  assert(num_pixels >= 1 && num_filter >= 1 && num_filter <= QNN_PANEL_FILTERS);
+  for (; num_pixels >= 4; num_pixels -= 4, pixels += 4, counts += 4 * ld)
+    plain_xgemm_pixels(4, pixels, num_filter, panel, num_segments, segments, segment_words, counts, ld);
+  for (; num_pixels > 0; num_pixels -= 1, pixels += 1, counts += ld)
+    plain_xgemm_pixels(1, pixels, num_filter, panel, num_segments, segments, segment_words, counts, ld);
+}
+
+#endif
+
+static inline void plain_pack(const float *x, size_t n, uint64_t *words) {
+  for (size_t start = 0; start < n; start += QNN_WORD_BITS) {
+    const size_t count = qnn_min(n - start, QNN_WORD_BITS);
+    uint64_t word = 0;
+    for (size_t j = 0; j < count; ++j) word |= (uint64_t)!qnn_is_negative(x[start + j]) << j;
+    *words++ = word;
+  }
+}
+
+static inline void plain_finish(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
+                                const qnn_finish *finish, float *y, size_t pixel_stride, size_t filter_stride) {
+  assert(pixel_stride == 1 || filter_stride == 1);
+  const float base = finish->base, step = finish->step;
+  if (filter_stride == 1) {
+    for (size_t j = 0; j < num_pixels; ++j)
+      for (size_t f = 0; f < num_filter; ++f)
+        y[j * pixel_stride + f] = (base + step * (float)counts[j * ld + f]) * finish->scale[f] + finish->bias[f];
+    return;
+  }
+  for (size_t f = 0; f < num_filter; ++f)
+    for (size_t j = 0; j < num_pixels; ++j)
+      y[f * filter_stride + j] = (base + step * (float)counts[j * ld + f]) * finish->scale[f] + finish->bias[f];
+}
+
+/* The three kernels of an instruction set, by the names that dispatch.c expects. */
+#define QNN_PLAIN_XGEMM(isa)                                                                                          \
+  qnn_xgemm_ukernel qnn_xgemm_ukernel__##isa;                                                                         \
+  void qnn_xgemm_ukernel__##isa(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,                  \
+                                const uint64_t *panels, size_t num_segments, const size_t *segments,                  \
+                                size_t segment_words, int32_t *counts, size_t ld) {                                   \
+    plain_xgemm(num_pixels, pixels, num_filter, panels, num_segments, segments, segment_words, counts, ld);           \
+  }
+#define QNN_PLAIN_PACK(isa)                                                                                           \
+  qnn_pack_ukernel qnn_pack_ukernel__##isa;                                                                           \
+  void qnn_pack_ukernel__##isa(const float *x, size_t n, uint64_t *words) { plain_pack(x, n, words); }
+#define QNN_PLAIN_FINISH(isa)                                                                                         \
+  qnn_finish_ukernel qnn_finish_ukernel__##isa;                                                                       \
+  void qnn_finish_ukernel__##isa(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,              \
+                                 const qnn_finish *finish, float *y, size_t pixel_stride, size_t filter_stride) {     \
+    plain_finish(counts, ld, num_pixels, num_filter, finish, y, pixel_stride, filter_stride);                         \
+  }
+
+#endif

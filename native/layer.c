@@ -1,0 +1,145 @@
+/* layer.c: the loops around the micro-kernels, shared by xgemm.c and conv2d.c.
+ *
+ *   task (OpenMP):  block of pixels (L2)  x  group  x  range of filters
+ *     filters:      one or two panels (their words stay in L1)
+ *       tile:       up to 64 pixels, whose counts stay in L1 until they are written out
+ *         micro-kernel: mr pixels
+ *
+ * Counts do not depend on how pixels and filters are cut, so every thread count gives the same bits. */
+#include "internal.h"
+
+enum {
+  block_pixels = 512,             /* their pointers: 4 KiB of stack */
+  block_bytes = 384 * 1024,       /* words that a block touches, within L2 */
+  tile_pixels = 64,
+  grain_words = 1 << 17           /* about 20 us of AVX-512 work; waking a thread costs a few */
+};
+
+bool qnn_output_is_valid(const qnn_output *output, size_t num_filter) {
+  return output && (!output->scale || output->num_scale == 1 || output->num_scale == num_filter);
+}
+
+static size_t ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
+
+/* Takes `most` of `left`, or half of it where a full piece would leave a crumb: a lone pixel runs at a quarter speed. */
+static size_t next_piece(size_t left, size_t most) {
+  if (left <= most) return left;
+  return left < 2 * most ? (left + 1) / 2 : most;
+}
+
+static void fill_finish(const qnn_layer *layer, size_t filter, size_t num_filter, qnn_finish *finish) {
+  const qnn_output *output = layer->output;
+  const bool is_dot = output->no_offset;
+  if (layer->tap_ones) {  /* counts are -dot: K/2 - (-dot)/2 */
+    finish->base = is_dot ? 0.0f : 0.5f * (float)layer->k;
+    finish->step = is_dot ? -1.0f : -0.5f;
+  } else {                /* counts are differences m: (K + dot) / 2 = K - m */
+    finish->base = (float)layer->k;
+    finish->step = is_dot ? -2.0f : -1.0f;
+  }
+  for (size_t f = 0; f < QNN_MAX_NR; ++f) {
+    const size_t i = filter + (f < num_filter ? f : 0);
+    finish->scale[f] = !output->scale ? 1.0f : output->scale[output->num_scale == 1 ? 0 : i];
+    finish->bias[f] = output->bias ? output->bias[i] : -0.0f;
+  }
+}
+
+/* Writes the counts of pixels first .. first+num_pixels; in NCHW a run of pixels ends with its image. */
+static void write_tile(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels, size_t filter,
+                       size_t num_filter, const int32_t *counts, size_t ld, const qnn_finish *finish) {
+  if (layer->is_nhwc) {
+    float *y = layer->y + first * layer->num_filter + filter;
+    isa->finish(counts, ld, num_pixels, num_filter, finish, y, layer->num_filter, 1);
+    return;
+  }
+  const size_t plane = layer->out_height * layer->out_width;
+  while (num_pixels) {
+    const size_t image = first / plane, at = first % plane, run = qnn_min(num_pixels, plane - at);
+    float *y = layer->y + (image * layer->num_filter + filter) * plane + at;
+    isa->finish(counts, ld, run, num_filter, finish, y, 1, plane);
+    first += run, num_pixels -= run, counts += run * ld;
+  }
+}
+
+static void find_pixels(const qnn_layer *layer, size_t first, size_t num_pixels, size_t group, const uint64_t **pixels) {
+  size_t column = first % layer->out_width;
+  size_t row = first / layer->out_width % layer->out_height;
+  size_t image = first / layer->out_width / layer->out_height;
+  for (size_t j = 0; j < num_pixels; ++j) {
+    pixels[j] = layer->image + image * layer->image_words + row * layer->row_words + column * layer->pixel_words +
+                group * layer->group_words;
+    if (++column < layer->out_width) continue;
+    column = 0;
+    if (++row < layer->out_height) continue;
+    row = 0;
+    ++image;
+  }
+}
+
+/* Filters filter_begin .. filter_end of a group, at pixels first .. first+num_pixels. */
+static void run_block(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels, size_t group,
+                      size_t filter_begin, size_t filter_end) {
+  assert(num_pixels <= block_pixels && isa->mr <= QNN_MAX_MR && isa->nr <= QNN_MAX_NR);
+  const uint64_t *pixels[block_pixels];
+  _Alignas(64) int32_t counts[tile_pixels * QNN_MAX_NR];
+  qnn_finish finish;
+  const size_t k_words = layer->num_segments * layer->segment_words;
+  const size_t group_start = group * (layer->num_filter / layer->num_group);
+  find_pixels(layer, first, num_pixels, group, pixels);
+
+  for (size_t f = filter_begin, n; f < filter_end; f += n) {
+    n = filter_end - f >= isa->nr ? isa->nr : qnn_min(filter_end - f, QNN_PANEL_FILTERS);
+    const size_t filter = group_start + f, ld = n > QNN_PANEL_FILTERS ? QNN_MAX_NR : QNN_PANEL_FILTERS;
+    const uint64_t *panels = layer->panels + filter * k_words;
+    fill_finish(layer, filter, n, &finish);
+    for (size_t at = 0, tile; at < num_pixels; at += tile) {
+      tile = next_piece(num_pixels - at, tile_pixels);
+      for (size_t j = 0, piece; j < tile; j += piece) {
+        piece = next_piece(tile - j, isa->mr);
+        isa->xgemm(piece, pixels + at + j, n, panels, layer->num_segments, layer->segments, layer->segment_words,
+                   counts + j * ld, ld);
+      }
+      if (layer->tap_ones) qnn_exclude_padding(layer, first + at, tile, filter, n, counts, ld);
+      write_tile(layer, isa, first + at, tile, filter, n, counts, ld, &finish);
+    }
+  }
+}
+
+void qnn_run_layer(const qnn_layer *layer) {
+  const qnn_isa *isa = qnn_isa_active();
+  const size_t num_pixels = layer->batch * layer->out_height * layer->out_width;
+  const size_t k_words = layer->num_segments * layer->segment_words;
+  const size_t filters_per_group = layer->num_filter / layer->num_group;
+  const size_t filter_blocks = ceil_div(filters_per_group, isa->nr);
+
+  /* work saturates: a product that overflows is large enough for all threads */
+  size_t work = 0;
+  if (!qnn_multiply(num_pixels, filters_per_group * layer->num_group, &work) || !qnn_multiply(work, k_words, &work))
+    work = SIZE_MAX;
+  const int num_threads = qnn_threads_for(work, grain_words);
+
+  size_t touched = layer->row_words / layer->out_width;
+  if (touched < layer->pixel_words) touched = layer->pixel_words;
+  size_t block = block_bytes / sizeof(uint64_t) / touched;
+  block = block < tile_pixels ? tile_pixels : qnn_min(block, block_pixels);
+  size_t blocks = ceil_div(num_pixels, block), ranges = 1;
+  if (num_threads > 1) {  /* equal tasks, a few for each thread: by pixels, by filters where these are few */
+    const size_t wanted = 2 * (size_t)num_threads;
+    if (num_pixels >= wanted * tile_pixels)
+      blocks = ceil_div(blocks, wanted) * wanted;
+    else
+      ranges = qnn_min(filter_blocks, ceil_div(wanted, blocks * layer->num_group));
+  }
+  block = ceil_div(num_pixels, blocks);
+  blocks = ceil_div(num_pixels, block);
+  const size_t range = ceil_div(filter_blocks, ranges) * isa->nr;
+  const size_t num_tasks = blocks * layer->num_group * ranges;
+
+#pragma omp parallel for num_threads(num_threads) schedule(dynamic) if (num_threads > 1)
+  for (size_t task = 0; task < num_tasks; ++task) {
+    const size_t first = task / ranges / layer->num_group * block, begin = task % ranges * range;
+    if (begin >= filters_per_group) continue;
+    run_block(layer, isa, first, qnn_min(block, num_pixels - first), task / ranges % layer->num_group, begin,
+              qnn_min(begin + range, filters_per_group));
+  }
+}
