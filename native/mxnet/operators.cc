@@ -276,11 +276,11 @@ REGISTER_OP(_qnn_packed_convolution).setForward(convolution_forward, "cpu").setB
 REGISTER_OP(_qnn_packed_fully_connected).setForward(fully_connected_forward, "cpu").setBackward(no_backward, "cpu")
     .setParseAttrs(packed_parse).setInferType(packed_types).setInferShape(fully_connected_shape);
 
-MXReturnValue initialize(int version) {
-  if (version >= 10900 && version < 20000) return MX_SUCCESS;
-  MX_ERROR_MSG << "qnn is built for MXNet 1.9, this is version " << version;
-  return MX_FAIL;
-}
-
 }  // namespace ext
 }  // namespace mxnet
+
+MXReturnValue initialize(int version) {
+  if (version >= 10900 && version < 20000) return mxnet::ext::MX_SUCCESS;
+  MX_ERROR_MSG << "qnn is built for MXNet 1.9, this is version " << version;
+  return mxnet::ext::MX_FAIL;
+}

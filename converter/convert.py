@@ -1,0 +1,78 @@
+"""Convert: a trained graph with 1-bit Q layers -> a graph whose Q layers run on packed bits, with the same numbers."""
+import os
+
+import numpy as np
+
+from qnn.files import dump_params, load_params, write_atomically
+from qnn.graph import Graph
+
+from .load_bmxnet import load_bmxnet
+from .model import Model
+from .passes import PASSES
+from .report import Report
+
+
+def convert(symbol, arg_params, aux_params=None):
+    """Packs the 1-bit layers of a trained symbol.
+
+    symbol: mx.sym.Symbol, or qnn.graph.Graph; arg_params, aux_params: {name: NDArray or numpy array}, as
+    mx.model.load_checkpoint returns them. Returns (symbol, arg_params, aux_params, report) of the packed model, an ordinary
+    MXNet model whose packed weights are int64 arrays; parameter names stay. Layers that are not 1/1 bit stay as they are;
+    the report lists them. Raises ValueError naming the layer when a parameter is missing or of another shape or dtype.
+    """
+    import mxnet as mx
+    graph = symbol if isinstance(symbol, Graph) else Graph.from_json(symbol.tojson())
+    model = run_passes(graph.copy(), _as_numpy(arg_params), _as_numpy(aux_params or {}))
+    args, auxs = model.used_params()
+    return (mx.sym.load_json(model.graph.to_json()), {k: mx.nd.array(v, dtype=v.dtype) for k, v in args.items()},
+            {k: mx.nd.array(v, dtype=v.dtype) for k, v in auxs.items()}, model.report)
+
+
+def convert_checkpoint(prefix, epoch, out=None, source="mxnet"):
+    """Converts PREFIX-symbol.json and PREFIX-EPOCH.params into OUT-symbol.json and OUT-EPOCH.params.
+
+    out: default "binarized_" + the name, in the folder of PREFIX. source: "mxnet", or "bmxnet" for models that BMXNet v1
+    has written. Both files are written, or none. Returns the report. Raises OSError, ValueError.
+    """
+    folder, name = os.path.split(prefix)
+    out = out or os.path.join(folder, "binarized_" + name)
+    if os.path.abspath(out) == os.path.abspath(prefix):
+        raise ValueError("convert: OUT is another prefix than PREFIX, got %r for both" % out)
+    graph, args, auxs = load_source(prefix, epoch, source)
+    model = run_passes(graph, args, auxs)
+    packed_args, packed_auxs = model.used_params()
+    files = {"%s-symbol.json" % out: model.graph.to_json().encode("utf-8"),
+             "%s-%04d.params" % (out, epoch): dump_params({**{"arg:" + k: v for k, v in packed_args.items()},
+                                                           **{"aux:" + k: v for k, v in packed_auxs.items()}})}
+    write_atomically(files)
+    model.report.files = list(files)
+    return model.report
+
+
+def load_source(prefix, epoch, source="mxnet"):
+    """(graph, arg_params, aux_params) of a training checkpoint in numpy; BMXNet's packed weights become -1 and +1."""
+    graph = Graph.load("%s-symbol.json" % prefix)
+    args, auxs = split_params(load_params("%s-%04d.params" % (prefix, epoch)))
+    return load_bmxnet(graph, args, auxs) if source == "bmxnet" else (graph, args, auxs)
+
+
+def split_params(params):
+    """{"arg:x": a, "aux:y": b} -> ({"x": a}, {"y": b}); a name without either prefix counts as an argument."""
+    auxs = {name[4:]: value for name, value in params.items() if name.startswith("aux:")}
+    args = {name[4:] if name.startswith("arg:") else name: value for name, value in params.items()
+            if not name.startswith("aux:")}
+    return args, auxs
+
+
+def run_passes(graph, args, auxs):
+    """Runs all passes in order on the graph (in place); returns the Model."""
+    model = Model(graph, args, auxs, Report())
+    model.report.total_before = sum(v.nbytes for params in model.used_params() for v in params.values())
+    for kind in PASSES:
+        kind().apply(model)
+    model.report.total_after = sum(v.nbytes for params in model.used_params() for v in params.values())
+    return model
+
+
+def _as_numpy(params):
+    return {name: value if isinstance(value, np.ndarray) else value.asnumpy() for name, value in params.items()}

@@ -1,0 +1,58 @@
+"""Layers: finds Q layers in a training graph, by the attributes that qnn/symbol.py leaves on their nodes, never by names."""
+from dataclasses import dataclass, field
+
+from qnn.options import ActivationOptions, ConvolutionOptions, FullyConnectedOptions
+
+KINDS = {kind.op: kind for kind in (ActivationOptions, ConvolutionOptions, FullyConnectedOptions)}
+
+
+@dataclass
+class QLayer:
+    """One Q layer of a graph. `node` is its last node, `options` its options, `inputs` its real inputs by role."""
+
+    node: object
+    options: object
+    inputs: dict = field(default_factory=dict)
+
+    @property
+    def op(self):
+        return self.options.op
+
+    @property
+    def name(self):
+        return self.node.name
+
+
+def find_layers(graph):
+    """All Q layers of a qnn.graph.Graph in graph order, as QLayer objects.
+
+    Raises ValueError naming the layer when its attributes are damaged.
+    """
+    return [_layer(node) for node in graph.nodes() if node.attrs.get("__qnn_op__") in KINDS]
+
+
+def _layer(node):
+    kind, prefix = KINDS[node.attrs["__qnn_op__"]], "__qnn_"
+    known = kind.__dataclass_fields__
+    options = {key[len(prefix):-2]: value for key, value in node.attrs.items() if key.startswith(prefix)}
+    layer = QLayer(node, kind(name=node.name, **{key: value for key, value in options.items() if key in known}))
+    _collect_inputs(node, node.attrs.get("__qnn_layer__"), layer.inputs)
+    missing = {"data", "weight"} - set(layer.inputs) if kind is not ActivationOptions else {"data"} - set(layer.inputs)
+    if missing:
+        raise ValueError("%s '%s': input %s cannot be found; was the graph edited after it was made by qnn.sym?"
+                         % (layer.op, node.name, ", ".join(sorted(missing))))
+    return layer
+
+
+def _collect_inputs(node, layer_id, inputs):
+    stack, seen = [node], set()
+    while stack:
+        node = stack.pop()
+        if id(node) in seen or node.attrs.get("__qnn_layer__") != layer_id:
+            continue
+        seen.add(id(node))
+        role = node.attrs.get("__qnn_input__")
+        if role:
+            inputs[role] = node.inputs[0]
+        else:
+            stack += [source for source, _ in node.inputs]

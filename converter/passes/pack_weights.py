@@ -1,0 +1,100 @@
+"""PackWeights: every layer of 1-bit data and 1-bit weights becomes one native operator on packed bits."""
+import numpy as np
+
+from qnn import backend, bits, reference
+from qnn.graph import Node
+
+from ..layers import find_layers
+
+OPERATORS = {"QConvolution": "_qnn_packed_convolution", "QFullyConnected": "_qnn_packed_fully_connected"}
+ATTRIBUTES = {"QConvolution": ("kernel", "num_filter", "stride", "dilate", "pad", "num_group", "pad_value", "no_offset"),
+              "QFullyConnected": ("num_hidden", "flatten", "no_offset")}
+
+
+def why_float(layer, model):
+    """Why a layer cannot be packed, as a sentence; None where it can."""
+    if not layer.options.is_one_bit:
+        return "%d-bit data, %d-bit weights: only 1/1 is packed" % (layer.options.act_bit, layer.options.weight_bit)
+    if layer.op == "QConvolution" and len(layer.options.kernel) != 2:
+        return "a %d-D convolution: only 2-D ones are packed" % len(layer.options.kernel)
+    weight, _ = layer.inputs["weight"]
+    if not weight.is_variable:
+        return "its weights are computed by the graph"
+    fan_in = int(np.prod(model.parameter(weight.name, layer).shape[1:]))
+    if fan_in > bits.MAX_K // 2:
+        return "fan-in %d is beyond what float32 counts exactly" % fan_in
+    return None
+
+
+def pack(weight, options):
+    """Float weights (F, C/g, kh, kw) or (F, K) -> int64 panels, one-dimensional (see qnn/bits.py)."""
+    is_convolution = options.op == "QConvolution"
+    rows = reference.pack_filters(weight) if is_convolution else backend.pack_rows(weight)
+    return bits.rows_to_panels(rows, options.num_group if is_convolution else 1).view(np.int64)
+
+
+def scale_of(weight, scaling):
+    """The scale that the training graph computes, by the same MXNet operators: the last bit counts."""
+    import mxnet as mx
+    axes = () if scaling == "layer" else tuple(range(1, weight.ndim))
+    return mx.nd.mean(mx.nd.abs(mx.nd.array(weight)), axis=axes).reshape((-1,)).asnumpy()
+
+
+class PackWeights:
+    """QConvolution / QFullyConnected of 1/1 bits -> _qnn_packed_convolution / _qnn_packed_fully_connected."""
+
+    name = "pack_weights"
+
+    def apply(self, model):
+        layers = [layer for layer in find_layers(model.graph) if layer.op in OPERATORS]
+        reasons = {layer.name: why_float(layer, model) for layer in layers}
+        packable = [layer for layer in layers if reasons[layer.name] is None]
+        names = _names(model.graph, packable)
+        variables = {}
+        for layer in layers:
+            weight, _ = layer.inputs["weight"]
+            float_bytes = model.arg_params[weight.name].nbytes if weight.name in model.arg_params else 0
+            packed_bytes = float_bytes
+            if reasons[layer.name] is None:
+                packed_bytes = self._replace(model, layer, variables, names[layer.name])
+            model.report.add(layer.name, layer.op, layer.options.act_bit, layer.options.weight_bit, float_bytes,
+                             packed_bytes, reasons[layer.name])
+        return bool(packable)
+
+    def _replace(self, model, layer, variables, name):
+        """Puts the packed operator in the layer's place; returns the bytes of its weights and scale."""
+        options = layer.options
+        attrs = {key: str(getattr(options, key)) for key in ATTRIBUTES[layer.op]}
+        attrs.update({k: v for k, v in layer.node.attrs.items() if k.startswith("__") and not k.startswith("__qnn_")})
+        weight = model.parameter(layer.inputs["weight"][0].name, layer)
+        values = {name: pack(weight, options)}
+        if options.scaling != "none":
+            attrs["has_scale"] = "True"
+            values[layer.name + "_scale"] = scale_of(weight, options.scaling)
+        inputs = [layer.inputs["data"]]
+        for key, value in values.items():
+            if key not in variables:
+                variables[key] = model.variable(key, value)
+            inputs.append((variables[key], 0))
+        if not options.no_bias:
+            attrs["has_bias"] = "True"
+            inputs.append(layer.inputs["bias"])
+        model.graph.replace((layer.node, 0), (Node(OPERATORS[layer.op], layer.name, attrs, inputs), 0))
+        return sum(value.nbytes for value in values.values())
+
+
+def _names(graph, layers):
+    """Names of the packed weights: the weight's own where only packed layers of one packing read it, else with a suffix."""
+    readers = graph.consumers()
+    packings = {}
+    for layer in layers:
+        packing = (layer.op, getattr(layer.options, "num_group", 1))
+        packings.setdefault(layer.inputs["weight"][0], {}).setdefault(packing, []).append(layer)
+    names = {}
+    for weight, groups in packings.items():
+        read_here = sum(map(len, groups.values()))
+        is_ours = read_here == len(readers[weight])
+        for number, group in enumerate(groups.values()):
+            suffix = "" if is_ours and number == 0 else "_packed" + (str(number + 1) if number else "")
+            names.update({layer.name: weight.name + suffix for layer in group})
+    return names
