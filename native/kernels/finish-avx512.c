@@ -1,0 +1,94 @@
+/* finish-avx512.c: counts to the float output. NCHW turns 16 pixels x 16 filters around in registers. */
+#include <immintrin.h>
+
+#include "../internal.h"
+
+static inline __mmask16 first_lanes(size_t n) { return n < 16 ? (__mmask16)((1u << n) - 1) : 0xFFFF; }
+
+/* base + step * count: exact (internal.h, qnn_finish), hence fused. */
+static inline __m512 accumulators(const int32_t *counts, __m512 base, __m512 step) {
+  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(counts)), step, base);
+}
+
+/* Not a fused multiply-add: the definition rounds twice. */
+static inline __m512 scale_and_shift(__m512 accum, __m512 scale, __m512 bias) {
+  return _mm512_add_ps(_mm512_mul_ps(accum, scale), bias);
+}
+
+/* Transposes 16 rows of 16 floats: pairs, then quadruples inside 128-bit lanes, then the lanes. */
+static inline void transpose(__m512 r[16]) {
+  __m512 t[16];
+#pragma GCC unroll 8
+  for (size_t i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (size_t i = 0; i < 16; i += 4) {  /* r[i + c]: columns c, c+4, c+8, c+12 of rows i .. i+3, one per lane */
+    r[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
+    r[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
+    r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i + 1]), _mm512_castps_pd(t[i + 3])));
+    r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i + 1]), _mm512_castps_pd(t[i + 3])));
+  }
+#pragma GCC unroll 4
+  for (size_t c = 0; c < 4; ++c) {
+    const __m512 a = _mm512_shuffle_f32x4(r[c], r[c + 4], 0x88), b = _mm512_shuffle_f32x4(r[c], r[c + 4], 0xDD);
+    const __m512 d = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0x88), e = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0xDD);
+    t[c] = _mm512_shuffle_f32x4(a, d, 0x88);
+    t[c + 8] = _mm512_shuffle_f32x4(a, d, 0xDD);
+    t[c + 4] = _mm512_shuffle_f32x4(b, e, 0x88);
+    t[c + 12] = _mm512_shuffle_f32x4(b, e, 0xDD);
+  }
+#pragma GCC unroll 16
+  for (size_t i = 0; i < 16; ++i) r[i] = t[i];
+}
+
+static inline void finish_nhwc(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
+                               const qnn_finish *finish, float *y, size_t pixel_stride) {
+  const __m512 base = _mm512_set1_ps(finish->base), step = _mm512_set1_ps(finish->step);
+  for (size_t f = 0; f < num_filter; f += 16) {
+    const __mmask16 lanes = first_lanes(num_filter - f);
+    const __m512 scale = _mm512_loadu_ps(finish->scale + f), bias = _mm512_loadu_ps(finish->bias + f);
+    for (size_t j = 0; j < num_pixels; ++j) {
+      const __m512 accum = accumulators(counts + j * ld + f, base, step);
+      _mm512_mask_storeu_ps(y + j * pixel_stride + f, lanes, scale_and_shift(accum, scale, bias));
+    }
+  }
+}
+
+static inline void finish_nchw(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
+                               const qnn_finish *finish, float *y, size_t filter_stride) {
+  const __m512 base = _mm512_set1_ps(finish->base), step = _mm512_set1_ps(finish->step);
+  for (size_t f = 0; f < num_filter; f += 16)
+    for (size_t j = 0; j < num_pixels; j += 16) {
+      const size_t rows = qnn_min(num_pixels - j, 16), columns = qnn_min(num_filter - f, 16);
+      const __mmask16 lanes = first_lanes(rows);
+      __m512 r[16];
+      if (rows == 16) {
+#pragma GCC unroll 16
+        for (size_t i = 0; i < 16; ++i) r[i] = accumulators(counts + (j + i) * ld + f, base, step);
+      } else {
+#pragma GCC unroll 16
+        for (size_t i = 0; i < 16; ++i)
+          r[i] = i < rows ? accumulators(counts + (j + i) * ld + f, base, step) : _mm512_setzero_ps();
+      }
+      transpose(r);
+      float *to = y + f * filter_stride + j;
+#pragma GCC unroll 16
+      for (size_t i = 0; i < 16; ++i) {
+        if (i >= columns) break;
+        const __m512 scale = _mm512_set1_ps(finish->scale[f + i]), bias = _mm512_set1_ps(finish->bias[f + i]);
+        _mm512_mask_storeu_ps(to + i * filter_stride, lanes, scale_and_shift(r[i], scale, bias));
+      }
+    }
+}
+
+qnn_finish_ukernel qnn_finish_ukernel__avx512;
+void qnn_finish_ukernel__avx512(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
+                                const qnn_finish *finish, float *y, size_t pixel_stride, size_t filter_stride) {
+  assert(pixel_stride == 1 || filter_stride == 1);
+  if (filter_stride == 1)
+    finish_nhwc(counts, ld, num_pixels, num_filter, finish, y, pixel_stride);
+  else
+    finish_nchw(counts, ld, num_pixels, num_filter, finish, y, filter_stride);
+}

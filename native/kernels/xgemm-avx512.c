@@ -1,0 +1,95 @@
+/* xgemm-avx512.c: AVX-512 with VPOPCNTDQ. One register = one word of 8 filters; a call runs up to 6 pixels against two
+ * panels (32 filters): 24 sums, 4 weights and a broadcast pixel word fill 29 of the 32 registers, and each load of a
+ * weight serves 6 pixels. Three instructions per 512 bits: xor, popcount, add. */
+#include <immintrin.h>
+
+#include "../internal.h"
+
+enum { mr = 6, max_registers = 4 };
+
+/* The filters of a call as registers: where word 0 of register i lies, which lanes exist, words from k to k + 1. */
+typedef struct {
+  const uint64_t *w[max_registers];
+  __mmask8 lanes[max_registers];
+  size_t step;
+} filters;
+
+/* Sums of even filters and of odd ones, both in 64-bit lanes -> 16 consecutive 32-bit counts. */
+static inline void store_panel(__m512i even, __m512i odd, int32_t *counts) {
+  _mm512_storeu_si512(counts, _mm512_mask_shuffle_epi32(even, 0xAAAA, odd, _MM_PERM_CCAA));
+}
+
+/* num_pixels, num_registers and is_masked are constants where this is called: every loop over them is unrolled. */
+static inline __attribute__((always_inline)) void run(
+    const size_t num_pixels, const size_t num_registers, const bool is_masked, const uint64_t *const *pixels,
+    const filters *f, size_t num_segments, const size_t *segments, size_t segment_words, int32_t *counts, size_t ld) {
+  __m512i sum[mr][max_registers];
+  const uint64_t *w[max_registers];
+#pragma GCC unroll 4
+  for (size_t i = 0; i < num_registers; ++i) {
+    w[i] = f->w[i];
+#pragma GCC unroll 6
+    for (size_t j = 0; j < num_pixels; ++j) sum[j][i] = _mm512_setzero_si512();
+  }
+  const size_t step = is_masked ? f->step : QNN_PANEL_FILTERS;
+  for (size_t s = 0; s < num_segments; ++s) {
+    const uint64_t *p[mr];
+#pragma GCC unroll 6
+    for (size_t j = 0; j < num_pixels; ++j) p[j] = pixels[j] + segments[s];
+    for (size_t k = 0; k < segment_words; ++k) {
+      __m512i weight[max_registers];
+#pragma GCC unroll 4
+      for (size_t i = 0; i < num_registers; ++i) {
+        weight[i] = is_masked ? _mm512_maskz_loadu_epi64(f->lanes[i], w[i]) : _mm512_loadu_si512(w[i]);
+        w[i] += step;
+      }
+#pragma GCC unroll 6
+      for (size_t j = 0; j < num_pixels; ++j) {
+        const __m512i x = _mm512_set1_epi64((long long)p[j][k]);
+#pragma GCC unroll 4
+        for (size_t i = 0; i < num_registers; ++i)
+          sum[j][i] = _mm512_add_epi64(sum[j][i], _mm512_popcnt_epi64(_mm512_xor_si512(x, weight[i])));
+      }
+    }
+  }
+#pragma GCC unroll 6
+  for (size_t j = 0; j < num_pixels; ++j)
+#pragma GCC unroll 2
+    for (size_t i = 0; i < num_registers; i += 2)
+      store_panel(sum[j][i], sum[j][i + 1], counts + j * ld + i / 2 * QNN_PANEL_FILTERS);
+}
+
+#define RUN(num_pixels, num_registers, is_masked)                                                                      \
+  case num_pixels:                                                                                                     \
+    run(num_pixels, num_registers, is_masked, pixels, &f, num_segments, segments, segment_words, counts, ld);          \
+    break
+#define RUN_ALL(num_registers, is_masked)                                                                              \
+  switch (num_pixels) {                                                                                                \
+    RUN(1, num_registers, is_masked);                                                                                  \
+    RUN(2, num_registers, is_masked);                                                                                  \
+    RUN(3, num_registers, is_masked);                                                                                  \
+    RUN(4, num_registers, is_masked);                                                                                  \
+    RUN(5, num_registers, is_masked);                                                                                  \
+    RUN(6, num_registers, is_masked);                                                                                  \
+  }
+
+qnn_xgemm_ukernel qnn_xgemm_ukernel__avx512;
+void qnn_xgemm_ukernel__avx512(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,
+                               const uint64_t *panels, size_t num_segments, const size_t *segments,
+                               size_t segment_words, int32_t *counts, size_t ld) {
+  assert(num_pixels >= 1 && num_pixels <= mr);
+  assert((num_filter >= 1 && num_filter <= QNN_PANEL_FILTERS) || num_filter == 2 * QNN_PANEL_FILTERS);
+  const size_t num_even = num_filter > QNN_PANEL_FILTERS ? 8 : (num_filter + 1) / 2;
+  const size_t num_odd = num_filter > QNN_PANEL_FILTERS ? 8 : num_filter / 2;
+  const uint64_t *second = panels + QNN_PANEL_FILTERS * num_segments * segment_words;
+  const filters f = {{panels, panels + num_even, second, second + num_even},
+                     {(__mmask8)((1u << num_even) - 1), (__mmask8)((1u << num_odd) - 1), 0, 0},
+                     num_filter};
+  if (num_filter > QNN_PANEL_FILTERS) {
+    RUN_ALL(4, false)
+  } else if (num_filter == QNN_PANEL_FILTERS) {
+    RUN_ALL(2, false)
+  } else {
+    RUN_ALL(2, true)
+  }
+}
