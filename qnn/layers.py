@@ -8,8 +8,9 @@ gradient carries the 1/2 by itself. MXNet's Convolution brings oneDNN, grad_req=
 
 Every input passes through an `identity` of its own (`enter`): lib_api operators and `clip` ignore grad_req='add' and sum
 gradients of eight or more consumers wrongly; identity does neither. The last node carries the layer's name and marks
-(`leave`). A convolution ends in a one-armed add_n: oneDNN would otherwise merge a following BatchNorm into the
-*quantized* weights when it runs without gradients, and inference would no longer be made of integers.
+(`leave`). A convolution ends in a Reshape to its own shape, because inference would not be a function of the integers
+without it: oneDNN merges a BatchNorm that follows into the quantized weights when it runs without gradients, and computes
+BatchNorm with one rounding less on its own blocked layout than on plain NCHW. Behind the Reshape there is plain NCHW.
 """
 import os
 from contextlib import contextmanager
@@ -144,7 +145,7 @@ def convolution(build, data, weight, bias, options):
     out = _product(build, "Convolution", data, weight, o, axes, dict(pad=o.pad, border=o.border) if is_bordered else {},
                    pad=(0,) * rank if is_bordered else o.pad, **geometry)
     if o.scaling == "none" and bias is None:
-        return build.leave(build("add_n", out))
+        return build.leave(build("Reshape", out, shape=(-2,)))
     return build.leave(_scale_and_bias(build, out, weight, bias, o, axes, (1, -1) + (1,) * rank))
 
 
