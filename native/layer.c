@@ -27,7 +27,8 @@ static size_t next_piece(size_t left, size_t most) {
   return left < 2 * most ? (left + 1) / 2 : most;
 }
 
-static void fill_finish(const qnn_layer *layer, size_t filter, size_t num_filter, qnn_finish *finish) {
+/* The part that all filters share. */
+static void start_finish(const qnn_layer *layer, qnn_finish *finish) {
   const qnn_output *output = layer->output;
   const bool is_dot = output->no_offset;
   if (layer->tap_ones) {  /* counts are -dot: K/2 - (-dot)/2 */
@@ -38,10 +39,16 @@ static void fill_finish(const qnn_layer *layer, size_t filter, size_t num_filter
     finish->step = is_dot ? -2.0f : -1.0f;
   }
   for (size_t f = 0; f < QNN_MAX_NR; ++f) {
-    const size_t i = filter + (f < num_filter ? f : 0);
-    finish->scale[f] = !output->scale ? 1.0f : output->scale[output->num_scale == 1 ? 0 : i];
-    finish->bias[f] = output->bias ? output->bias[i] : -0.0f;
+    finish->scale[f] = output->scale && output->num_scale == 1 ? output->scale[0] : 1.0f;
+    finish->bias[f] = -0.0f;
   }
+}
+
+/* The part of filters `filter` .. `filter + num_filter`. */
+static void select_finish(const qnn_output *output, size_t filter, size_t num_filter, qnn_finish *finish) {
+  if (output->scale && output->num_scale > 1)
+    memcpy(finish->scale, output->scale + filter, num_filter * sizeof *finish->scale);
+  if (output->bias) memcpy(finish->bias, output->bias + filter, num_filter * sizeof *finish->bias);
 }
 
 /* Writes the counts of pixels first .. first+num_pixels; in NCHW a run of pixels ends with its image. */
@@ -86,12 +93,13 @@ static void run_block(const qnn_layer *layer, const qnn_isa *isa, size_t first, 
   const size_t k_words = layer->num_segments * layer->segment_words;
   const size_t group_start = group * (layer->num_filter / layer->num_group);
   find_pixels(layer, first, num_pixels, group, pixels);
+  start_finish(layer, &finish);
 
   for (size_t f = filter_begin, n; f < filter_end; f += n) {
     n = filter_end - f >= isa->nr ? isa->nr : qnn_min(filter_end - f, QNN_PANEL_FILTERS);
     const size_t filter = group_start + f, ld = n > QNN_PANEL_FILTERS ? QNN_MAX_NR : QNN_PANEL_FILTERS;
     const uint64_t *panels = layer->panels + filter * k_words;
-    fill_finish(layer, filter, n, &finish);
+    select_finish(layer->output, filter, n, &finish);
     for (size_t at = 0, tile; at < num_pixels; at += tile) {
       tile = next_piece(num_pixels - at, tile_pixels);
       for (size_t j = 0, piece; j < tile; j += piece) {
