@@ -1,6 +1,6 @@
-"""build_native: the cffi module `qnn._native`, cut from the public header, and the compile flags of every native file.
+"""build_native: the cffi module `qnn._native`, cut from the public header, and the flags of every native file.
 
-    sources()  ->  (file, ISA or None) of the C files;  ISA_FLAGS[machine][isa]  ->  extra compiler flags of one kernel file
+    drivers(), kernels(isa), adapters()  ->  source files;  isa_flags()[isa]  ->  extra flags of that ISA's kernel files
 """
 import importlib.util
 import platform
@@ -11,8 +11,9 @@ import cffi
 NATIVE = Path(__file__).resolve().parent
 HEADER = NATIVE / "include" / "qnn.h"
 
-# -ffp-contract=off: a fused multiply-add rounds once where the definition rounds twice, and results would differ by ISA.
-C_FLAGS = ["-O3", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-fvisibility=hidden", "-fopenmp", "-ffp-contract=off"]
+# -ffp-contract=off: a fused multiply-add rounds once where the definition rounds twice; results would differ by ISA.
+C_FLAGS = ["-O3", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-fvisibility=hidden", "-fopenmp",
+           "-ffp-contract=off"]
 # The adapter keeps default visibility: MXNet finds the lib_api entry points by dlsym.
 CXX_FLAGS = ["-O2", "-std=c++11", "-Wall", "-fopenmp", "-ffp-contract=off"]
 LINK_FLAGS = ["-fopenmp", "-pthread"]

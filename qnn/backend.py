@@ -2,17 +2,17 @@
 
     words = pack_rows(x);  panels = pack_panels(words_of_weights);  y = xgemm(words, panels, k, num_filter)
 
-Every function checks its arrays, allocates its output and gives what reference.py defines, bit by bit; without the native
-module reference.py computes it. QNN_ISA=<name> in the environment selects the instruction set at import, QNN_NUM_THREADS
-the number of threads.
+Every function checks its arrays, allocates its output and gives what reference.py defines, bit by bit; without the
+native module reference.py computes it. QNN_ISA=<name> in the environment selects the instruction set at import,
+QNN_NUM_THREADS the number of threads.
 """
 import os
 import warnings
 
 import numpy as np
 
-from . import reference
-from .bits import MAX_K, WORD_DTYPE, panels_to_rows, rows_to_panels, words_for
+from . import checks, fallback, reference
+from .bits import MAX_K, WORD_DTYPE, rows_to_panels, words_for
 
 try:
     from . import _native  # type: ignore[attr-defined]
@@ -55,7 +55,7 @@ def isa():
 
 
 def select_isa(name, source="isa"):
-    """Selects an instruction set by name, for the whole process. Unknown or unusable: ValueError that lists the usable."""
+    """Selects an instruction set by name, for the whole process; ValueError lists the usable ones."""
     rows = {row["name"]: row for row in isa_table()}
     usable = ", ".join(n for n, row in rows.items() if row["is_usable"])
     if name not in rows:
@@ -68,7 +68,7 @@ def select_isa(name, source="isa"):
 
 
 def threads():
-    """Number of threads of a kernel: set_threads, else QNN_NUM_THREADS, OMP_NUM_THREADS, affinity; 1 in a forked child."""
+    """Threads of a kernel: set_threads, else QNN_NUM_THREADS, OMP_NUM_THREADS, affinity; 1 in a forked child."""
     return lib.qnn_threads() if is_native else 1
 
 
@@ -91,42 +91,6 @@ def _check(name, status):
     raise error("%s: %s (%s)" % (name, _SENTENCES.get(code, "the native call failed"), code))
 
 
-def _array(name, argument, x, dtype, ndim=None):
-    """x as a contiguous array of `dtype`; a different dtype is an error, as converting would round signs away."""
-    x = np.asarray(x)
-    if x.dtype != dtype:
-        raise TypeError("%s: %s must be %s, got %s; convert it with .astype" % (name, argument, np.dtype(dtype), x.dtype))
-    if ndim is not None and x.ndim != ndim:
-        raise ValueError("%s: %s must have %d dimensions, got shape %s" % (name, argument, ndim, x.shape))
-    if x.size == 0:
-        raise ValueError("%s: %s is empty, shape %s" % (name, argument, x.shape))
-    return np.ascontiguousarray(x)
-
-
-def _pair(name, argument, value, least):
-    """(int, int) from an int or a pair, each >= least."""
-    pair = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
-    if len(pair) != 2 or any(int(v) != v or v < least for v in pair):
-        raise ValueError("%s: %s must be two integers >= %d, got %r" % (name, argument, least, value))
-    return int(pair[0]), int(pair[1])
-
-
-def _expect(name, argument, got, wanted):
-    if got != wanted:
-        raise ValueError("%s: %s must be %r, got %r" % (name, argument, wanted, got))
-
-
-def _groups(name, what, count, num_group):
-    if num_group < 1 or count % num_group:
-        raise ValueError("%s: num_group must divide the %d %s, got %r" % (name, count, what, num_group))
-
-
-def _pad_value(name, pad_value):
-    if pad_value not in (-1, 0, 1):
-        raise ValueError("%s: pad_value is -1, 0 or +1, got %r" % (name, pad_value))
-    return int(pad_value)
-
-
 def _floats(x):
     return ffi.cast("float *", ffi.from_buffer(x))
 
@@ -138,12 +102,12 @@ def _words(x):
 def _output(name, num_filter, scale, bias, no_offset):
     """(qnn_output, (scale, bias)) : the arrays must outlive the struct, which only points to them."""
     if scale is not None:
-        scale = _array(name, "scale", np.asarray(scale, np.float32).ravel(), np.float32)
+        scale = checks.array(name, "scale", np.asarray(scale, np.float32).ravel(), np.float32)
         if scale.size not in (1, num_filter):
             raise ValueError("%s: scale must have 1 or %d values, got %d" % (name, num_filter, scale.size))
     if bias is not None:
-        bias = _array(name, "bias", bias, np.float32)
-        _expect(name, "shape of bias", bias.shape, (num_filter,))
+        bias = checks.array(name, "bias", bias, np.float32)
+        checks.expect(name, "shape of bias", bias.shape, (num_filter,))
     if not is_native:
         return None, (scale, bias)
     output = ffi.new("qnn_output *", {
@@ -163,8 +127,8 @@ def pack_rows(x):
     """
     x = np.asarray(x)
     is_strided = x.ndim == 2 and x.strides[1] == 4 and x.strides[0] >= 4 * x.shape[1] and x.strides[0] % 4 == 0
-    if not (is_strided and x.dtype == np.float32 and x.size):  # rows of a wider array are read where they lie
-        x = _array("pack_rows", "x", x, np.float32)
+    if not (is_strided and x.dtype == np.float32 and x.size and x.flags.aligned):  # else read where they lie
+        x = checks.array("pack_rows", "x", x, np.float32)
     if x.ndim < 1:
         raise ValueError("pack_rows: x must have a dimension to pack, got a scalar")
     if not is_native:
@@ -179,8 +143,8 @@ def pack_rows(x):
 
 def unpack_rows(words, k):
     """Inverse of pack_rows: (..., ceil(k/64)) uint64 -> (..., k) float32 of -1 and +1."""
-    words = _array("unpack_rows", "words", words, WORD_DTYPE)
-    _expect("unpack_rows", "last dimension of words", words.shape[-1:], (words_for(k),))
+    words = checks.array("unpack_rows", "words", words, WORD_DTYPE)
+    checks.expect("unpack_rows", "last dimension of words", words.shape[-1:], (words_for(k),))
     if not is_native:
         return reference.unpack_rows(words, k)
     x = np.empty(words.shape[:-1] + (k,), np.float32)
@@ -189,9 +153,9 @@ def unpack_rows(words, k):
 
 
 def pack_panels(rows, num_group=1):
-    """Interleaves filter rows: (num_filter, k_words) uint64 -> (num_filter * k_words,) uint64. See bits.rows_to_panels."""
-    rows = _array("pack_panels", "rows", rows, WORD_DTYPE, 2)
-    _groups("pack_panels", "filters", len(rows), num_group)
+    """Interleaves filter rows, (num_filter, k_words) -> (num_filter * k_words,) uint64. See bits.rows_to_panels."""
+    rows = checks.array("pack_panels", "rows", rows, WORD_DTYPE, 2)
+    checks.groups("pack_panels", "filters", len(rows), num_group)
     if not is_native:
         return rows_to_panels(rows, num_group)
     panels = np.empty(rows.size, WORD_DTYPE)
@@ -200,10 +164,10 @@ def pack_panels(rows, num_group=1):
 
 
 def _pack_image(name, x, axes, pad, pad_value, num_group):
-    x = _array(name, "x", x, np.float32, 4)
+    x = checks.array(name, "x", x, np.float32, 4)
     n, c, h, w = (x.shape[axis] for axis in axes)
-    pad, pad_value = _pair(name, "pad", pad, 0), _pad_value(name, pad_value)
-    _groups(name, "channels", c, num_group)
+    pad, pad_value = checks.pair(name, "pad", pad, 0), checks.pad_sign(name, pad_value)
+    checks.groups(name, "channels", c, num_group)
     if not is_native:
         return reference.pack_nchw(x.transpose(axes), pad, pad_value, num_group)
     shape = ffi.new("qnn_conv2d_shape *", {
@@ -237,15 +201,14 @@ def xgemm(a, panels, k, num_filter, scale=None, bias=None, no_offset=False):
     a: (N, ceil(k/64)) uint64 of pack_rows; panels: of pack_panels; scale: 1 or num_filter floats; bias: (num_filter,).
     Returns (N, num_filter) float32.
     """
-    a, panels = _array("xgemm", "a", a, WORD_DTYPE, 2), _array("xgemm", "panels", panels, WORD_DTYPE)
+    a, panels = checks.array("xgemm", "a", a, WORD_DTYPE, 2), checks.array("xgemm", "panels", panels, WORD_DTYPE)
     if not 1 <= k <= MAX_K:
         raise ValueError("xgemm: k is 1..2**24, got %r" % (k,))
-    _expect("xgemm", "words of a row of a", a.shape[1], words_for(k))
-    _expect("xgemm", "words of panels", panels.size, num_filter * words_for(k))
+    checks.expect("xgemm", "words of a row of a", a.shape[1], words_for(k))
+    checks.expect("xgemm", "words of panels", panels.size, num_filter * words_for(k))
     output, arrays = _output("xgemm", num_filter, scale, bias, no_offset)
     if not is_native:
-        dot = k - 2 * reference.xgemm(a, panels_to_rows(panels, num_filter))
-        return reference._finish(dot, k, (1, -1), True, no_offset, *arrays)
+        return fallback.xgemm(a, panels, k, num_filter, no_offset, *arrays)
     y = np.empty((len(a), num_filter), np.float32)
     _check("xgemm", lib.qnn_xgemm(_words(a), _words(panels), len(a), num_filter, k, output, _floats(y)))
     return y
@@ -259,17 +222,18 @@ def conv2d(image, panels, channels, num_filter, kernel, stride=(1, 1), dilate=(1
     pack_panels(reference.pack_filters(w), num_group); channels: of the image, over all groups; layout: of the output.
     Returns (N, num_filter, OH, OW) float32, or (N, OH, OW, num_filter) for layout 'NHWC'.
     """
-    image, panels = _array("conv2d", "image", image, WORD_DTYPE, 5), _array("conv2d", "panels", panels, WORD_DTYPE)
-    kernel, stride = _pair("conv2d", "kernel", kernel, 1), _pair("conv2d", "stride", stride, 1)
-    dilate, pad = _pair("conv2d", "dilate", dilate, 1), _pair("conv2d", "pad", pad, 0)
-    pad_value = _pad_value("conv2d", pad_value)
+    image = checks.array("conv2d", "image", image, WORD_DTYPE, 5)
+    panels = checks.array("conv2d", "panels", panels, WORD_DTYPE)
+    kernel, stride = checks.pair("conv2d", "kernel", kernel, 1), checks.pair("conv2d", "stride", stride, 1)
+    dilate, pad = checks.pair("conv2d", "dilate", dilate, 1), checks.pair("conv2d", "pad", pad, 0)
+    pad_value = checks.pad_sign("conv2d", pad_value)
     if layout not in ("NCHW", "NHWC"):
         raise ValueError("conv2d: layout is 'NCHW' or 'NHWC', got %r" % (layout,))
-    _groups("conv2d", "channels", channels, num_group)
-    _groups("conv2d", "filters", num_filter, num_group)
+    checks.groups("conv2d", "channels", channels, num_group)
+    checks.groups("conv2d", "filters", num_filter, num_group)
     words = words_for(channels // num_group)
-    _expect("conv2d", "last dimensions of image (num_group, words)", image.shape[3:], (num_group, words))
-    _expect("conv2d", "words of panels", panels.size, num_filter * kernel[0] * kernel[1] * words)
+    checks.expect("conv2d", "last dimensions of image (num_group, words)", image.shape[3:], (num_group, words))
+    checks.expect("conv2d", "words of panels", panels.size, num_filter * kernel[0] * kernel[1] * words)
     h, w = image.shape[1] - 2 * pad[0], image.shape[2] - 2 * pad[1]
     oh, ow = ((size - (k - 1) * d - 1) // s + 1 for size, k, d, s in zip(image.shape[1:3], kernel, dilate, stride))
     if h < 1 or w < 1 or oh < 1 or ow < 1:
@@ -277,7 +241,7 @@ def conv2d(image, panels, channels, num_filter, kernel, stride=(1, 1), dilate=(1
                          % (kernel, dilate, image.shape[1:3], pad))
     output, arrays = _output("conv2d", num_filter, scale, bias, no_offset)
     if not is_native:
-        y = _reference_conv2d(image, panels, channels, num_filter, kernel, stride, dilate, pad, pad_value, num_group,
+        y = fallback.conv2d(image, panels, channels, num_filter, kernel, stride, dilate, pad, pad_value, num_group,
                               no_offset, *arrays)
         return y if layout == "NCHW" else np.ascontiguousarray(y.transpose(0, 2, 3, 1))
     shape = ffi.new("qnn_conv2d_shape *", {
@@ -290,29 +254,13 @@ def conv2d(image, panels, channels, num_filter, kernel, stride=(1, 1), dilate=(1
     return y
 
 
-def _reference_conv2d(image, panels, channels, num_filter, kernel, stride, dilate, pad, pad_value, num_group, no_offset,
-                      scale, bias):
-    """conv2d on unpacked signs, by reference.convolution."""
-    per_group = channels // num_group
-    x = reference.unpack_rows(image, per_group)
-    x = x.reshape(x.shape[:3] + (channels,)).transpose(0, 3, 1, 2).copy()
-    if pad_value == 0:
-        inside = np.zeros(x.shape[2:], bool)
-        inside[pad[0]:x.shape[2] - pad[0], pad[1]:x.shape[3] - pad[1]] = True
-        x *= inside
-    rows = panels_to_rows(panels, num_filter, num_group).reshape((num_filter,) + kernel + (-1,))
-    w = reference.unpack_rows(rows, per_group).transpose(0, 3, 1, 2)
-    dot = reference.convolution(x, w, stride, dilate, num_group)
-    return reference._finish(dot, per_group * kernel[0] * kernel[1], (1, -1, 1, 1), True, no_offset, scale, bias)
-
-
 def max_pool_bits(words, kernel, stride, pad=(0, 0)):
     """Max-pooling of packed signs (OR), pad < kernel: (N, H, W, ...) uint64 -> (N, OH, OW, ...). See reference."""
-    words = _array("max_pool_bits", "words", words, WORD_DTYPE)
+    words = checks.array("max_pool_bits", "words", words, WORD_DTYPE)
     if words.ndim < 4:
         raise ValueError("max_pool_bits: words must be (N, H, W, words ...), got shape %s" % (words.shape,))
-    kernel, stride = _pair("max_pool_bits", "kernel", kernel, 1), _pair("max_pool_bits", "stride", stride, 1)
-    pad = _pair("max_pool_bits", "pad", pad, 0)
+    kernel, stride, pad = (checks.pair("max_pool_bits", what, value, least)
+                           for what, value, least in (("kernel", kernel, 1), ("stride", stride, 1), ("pad", pad, 0)))
     (n, h, w), tail = words.shape[:3], words.shape[3:]
     oh, ow = ((size + 2 * p - k) // s + 1 for size, p, k, s in zip((h, w), pad, kernel, stride))
     if oh < 1 or ow < 1 or pad[0] >= kernel[0] or pad[1] >= kernel[1]:
@@ -320,9 +268,11 @@ def max_pool_bits(words, kernel, stride, pad=(0, 0)):
                          % (kernel, (h, w), pad))
     pixel_words = int(np.prod(tail))
     if not is_native:
-        return reference.max_pool_bits(words.reshape(n, h, w, pixel_words), kernel, stride, pad).reshape(n, oh, ow, *tail)
+        pooled = reference.max_pool_bits(words.reshape(n, h, w, pixel_words), kernel, stride, pad)
+        return pooled.reshape((n, oh, ow) + tail)
     out = np.empty((n, oh, ow) + tail, WORD_DTYPE)
-    _check("max_pool_bits", lib.qnn_max_pool_bits(_words(words), n, h, w, pixel_words, *kernel, *stride, *pad, _words(out)))
+    _check("max_pool_bits", lib.qnn_max_pool_bits(_words(words), n, h, w, pixel_words, *kernel, *stride, *pad,
+                                                  _words(out)))
     return out
 
 
@@ -331,30 +281,31 @@ def max_pool_bits(words, kernel, stride, pad=(0, 0)):
 
 def sign_pad(x, pad=(0, 0), pad_value=1.0):
     """q(x) with a border of pad_value: (..., H, W) float32 -> (..., H + 2 pad_h, W + 2 pad_w) float32."""
-    x = _array("sign_pad", "x", x, np.float32)
-    pad = _pair("sign_pad", "pad", pad, 0)
+    x = checks.array("sign_pad", "x", x, np.float32)
+    pad = checks.pair("sign_pad", "pad", pad, 0)
     if x.ndim < 2:
         raise ValueError("sign_pad: x must be (..., H, W), got shape %s" % (x.shape,))
     h, w = x.shape[-2:]
     if not is_native:
-        return np.pad(reference.sign(x), ((0, 0),) * (x.ndim - 2) + ((pad[0],) * 2, (pad[1],) * 2),
-                      constant_values=np.float32(pad_value))
+        return fallback.sign_pad(x, pad, pad_value)
     y = np.empty(x.shape[:-2] + (h + 2 * pad[0], w + 2 * pad[1]), np.float32)
     _check("sign_pad", lib.qnn_sign_pad(_floats(x), x.size // (h * w), h, w, *pad, pad_value, _floats(y)))
     return y
 
 
 def sign_pad_grad(x, dy, pad=(0, 0), grad_clip=1.0):
-    """Gradient of sign_pad by the clipped straight-through estimator: dx = |x| <= grad_clip ? dy inside the border : 0."""
-    x, dy = _array("sign_pad_grad", "x", x, np.float32), _array("sign_pad_grad", "dy", dy, np.float32)
-    pad = _pair("sign_pad_grad", "pad", pad, 0)
+    """Gradient of sign_pad, the clipped straight-through estimator: dx = dy inside the border where |x| <= grad_clip.
+
+    x: (..., H, W), dy: the shape of sign_pad(x, pad), both float32. Returns dx, shaped like x; 0 elsewhere and for NaN.
+    """
+    x, dy = checks.array("sign_pad_grad", "x", x, np.float32), checks.array("sign_pad_grad", "dy", dy, np.float32)
+    pad = checks.pair("sign_pad_grad", "pad", pad, 0)
     if x.ndim < 2:
         raise ValueError("sign_pad_grad: x must be (..., H, W), got shape %s" % (x.shape,))
     h, w = x.shape[-2:]
-    _expect("sign_pad_grad", "shape of dy", dy.shape, x.shape[:-2] + (h + 2 * pad[0], w + 2 * pad[1]))
+    checks.expect("sign_pad_grad", "shape of dy", dy.shape, x.shape[:-2] + (h + 2 * pad[0], w + 2 * pad[1]))
     if not is_native:
-        inside = dy[..., pad[0]:pad[0] + h, pad[1]:pad[1] + w]
-        return np.where(reference.ste_window(x, grad_clip) > 0, inside, np.float32(0))
+        return fallback.sign_pad_grad(x, dy, pad, grad_clip)
     dx = np.empty(x.shape, np.float32)
     _check("sign_pad_grad", lib.qnn_sign_pad_grad(_floats(x), _floats(dy), x.size // (h * w), h, w, *pad, grad_clip,
                                                   _floats(dx)))
