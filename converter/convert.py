@@ -3,7 +3,8 @@ import os
 
 import numpy as np
 
-from qnn.files import dump_params, load_params, write_atomically
+from qnn import checkpoint
+from qnn.files import dump_params, write_atomically
 from qnn.graph import Graph
 
 from .load_bmxnet import load_bmxnet
@@ -34,34 +35,35 @@ def convert_checkpoint(prefix, epoch, out=None, source="mxnet"):
     out: default "binarized_" + the name, in the folder of PREFIX. source: "mxnet", or "bmxnet" for models that BMXNet v1
     has written. Both files are written, or none. Returns the report. Raises OSError, ValueError.
     """
-    folder, name = os.path.split(prefix)
-    out = out or os.path.join(folder, "binarized_" + name)
+    out = out or default_out(prefix)
     if os.path.abspath(out) == os.path.abspath(prefix):
         raise ValueError("convert: OUT is another prefix than PREFIX, got %r for both" % out)
-    graph, args, auxs = load_source(prefix, epoch, source)
-    model = run_passes(graph, args, auxs)
-    packed_args, packed_auxs = model.used_params()
-    files = {"%s-symbol.json" % out: model.graph.to_json().encode("utf-8"),
-             "%s-%04d.params" % (out, epoch): dump_params({**{"arg:" + k: v for k, v in packed_args.items()},
-                                                           **{"aux:" + k: v for k, v in packed_auxs.items()}})}
-    write_atomically(files)
-    model.report.files = list(files)
+    model = run_passes(*load_source(prefix, epoch, source))
+    args, auxs = model.used_params()
+    symbol_path, params_path = checkpoint.paths(out, epoch)
+    params = {**{"arg:" + name: value for name, value in args.items()}, **{"aux:" + name: v for name, v in auxs.items()}}
+    write_atomically({symbol_path: model.graph.to_json().encode("utf-8"), params_path: dump_params(params)})
+    model.report.files = [symbol_path, params_path]
     return model.report
 
 
+def default_out(prefix):
+    """"binarized_" + the name, in the folder of PREFIX, as BMXNet's converter calls its files."""
+    folder, name = os.path.split(prefix)
+    return os.path.join(folder, "binarized_" + name)
+
+
 def load_source(prefix, epoch, source="mxnet"):
-    """(graph, arg_params, aux_params) of a training checkpoint in numpy; BMXNet's packed weights become -1 and +1."""
-    graph = Graph.load("%s-symbol.json" % prefix)
-    args, auxs = split_params(load_params("%s-%04d.params" % (prefix, epoch)))
-    return load_bmxnet(graph, args, auxs) if source == "bmxnet" else (graph, args, auxs)
+    """(graph, arg_params, aux_params) of a training checkpoint in numpy; BMXNet's packed weights become -1 and +1.
 
-
-def split_params(params):
-    """{"arg:x": a, "aux:y": b} -> ({"x": a}, {"y": b}); a name without either prefix counts as an argument."""
-    auxs = {name[4:]: value for name, value in params.items() if name.startswith("aux:")}
-    args = {name[4:] if name.startswith("arg:") else name: value for name, value in params.items()
-            if not name.startswith("aux:")}
-    return args, auxs
+    source: "mxnet" or "bmxnet". Raises OSError, ValueError naming the file.
+    """
+    if source == "bmxnet":
+        return load_bmxnet(*checkpoint.paths(prefix, epoch))
+    if source != "mxnet":
+        raise ValueError("convert: source is mxnet or bmxnet, got %r" % (source,))
+    symbol, args, auxs, _, _ = checkpoint.read(prefix, epoch)
+    return Graph.from_json(symbol.tojson()), args, auxs
 
 
 def run_passes(graph, args, auxs):

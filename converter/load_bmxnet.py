@@ -8,18 +8,22 @@ dimension (2017) or shaped (later). Element order (BMXNet, smd_hpi/src, see its 
 """
 import numpy as np
 
+from qnn.files import load_params
 from qnn.graph import Graph, splice
 
 WORDS = {"float32": np.dtype("<u4"), "float64": np.dtype("<u8")}
 OPERATORS = ("QActivation", "QConvolution", "QConvolution_v1", "QFullyConnected")
 
 
-def load_bmxnet(graph, arg_params, aux_params):
+def load_bmxnet(symbol_path, params_path):
     """(graph, arg_params, aux_params) with every Q operator of BMXNet composed by qnn.sym, weights as float32 signs.
 
-    Raises ValueError naming the layer when a parameter is missing, has another size, or holds a dtype no BMXNet wrote.
+    Raises OSError; ValueError naming the file, or the layer when a parameter is missing, has another size, or holds a dtype
+    that no BMXNet wrote.
     """
-    args = dict(arg_params)
+    graph, params = Graph.load(symbol_path), load_params(params_path)
+    auxs = {name[4:]: value for name, value in params.items() if name.startswith("aux:")}
+    args = {name[4:]: value for name, value in params.items() if name.startswith("arg:")}
     readers = graph.consumers()
     for node in graph.nodes():
         if node.op not in OPERATORS:
@@ -38,7 +42,7 @@ def load_bmxnet(graph, arg_params, aux_params):
     for node in graph.nodes():
         if node.is_variable:  # old files copy the operator's attributes onto its variables
             node.attrs = {key: value for key, value in node.attrs.items() if key.startswith("__")}
-    return graph, args, dict(aux_params)
+    return graph, args, auxs
 
 
 def _check_packed(node, attrs):

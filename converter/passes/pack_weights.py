@@ -9,6 +9,7 @@ from ..layers import find_layers
 OPERATORS = {"QConvolution": "_qnn_packed_convolution", "QFullyConnected": "_qnn_packed_fully_connected"}
 ATTRIBUTES = {"QConvolution": ("kernel", "num_filter", "stride", "dilate", "pad", "num_group", "pad_value", "no_offset"),
               "QFullyConnected": ("num_hidden", "flatten", "no_offset")}
+WEIGHTED = ("Convolution", "Deconvolution", "FullyConnected")
 
 
 def why_float(layer, model):
@@ -46,19 +47,21 @@ class PackWeights:
     name = "pack_weights"
 
     def apply(self, model):
-        layers = [layer for layer in find_layers(model.graph) if layer.op in OPERATORS]
-        reasons = {layer.name: why_float(layer, model) for layer in layers}
-        packable = [layer for layer in layers if reasons[layer.name] is None]
+        layers = {layer.node: layer for layer in find_layers(model.graph) if layer.op in OPERATORS}
+        reasons = {node: why_float(layer, model) for node, layer in layers.items()}
+        packable = [layer for node, layer in layers.items() if reasons[node] is None]
         names = _names(model.graph, packable)
         variables = {}
-        for layer in layers:
-            weight, _ = layer.inputs["weight"]
-            float_bytes = model.arg_params[weight.name].nbytes if weight.name in model.arg_params else 0
-            packed_bytes = float_bytes
-            if reasons[layer.name] is None:
-                packed_bytes = self._replace(model, layer, variables, names[layer.name])
-            model.report.add(layer.name, layer.op, layer.options.act_bit, layer.options.weight_bit, float_bytes,
-                             packed_bytes, reasons[layer.name])
+        for node in model.graph.nodes():
+            if node not in layers:
+                _report_float(model, node)
+                continue
+            layer, options = layers[node], layers[node].options
+            float_bytes = packed_bytes = _bytes(model, layer.inputs["weight"][0])
+            if reasons[node] is None:
+                packed_bytes = self._replace(model, layer, variables, names[node])
+            model.report.add(layer.name, layer.op, options.act_bit, options.weight_bit, float_bytes, packed_bytes,
+                             reasons[node])
         return bool(packable)
 
     def _replace(self, model, layer, variables, name):
@@ -96,5 +99,16 @@ def _names(graph, layers):
         is_ours = read_here == len(readers[weight])
         for number, group in enumerate(groups.values()):
             suffix = "" if is_ours and number == 0 else "_packed" + (str(number + 1) if number else "")
-            names.update({layer.name: weight.name + suffix for layer in group})
+            names.update({layer.node: weight.name + suffix for layer in group})
     return names
+
+
+def _bytes(model, variable):
+    return model.arg_params[variable.name].nbytes if variable.name in model.arg_params else 0
+
+
+def _report_float(model, node):
+    """Lists an ordinary layer with weights, which stays as it is."""
+    if node.op in WEIGHTED and "__qnn_layer__" not in node.attrs and len(node.inputs) > 1:
+        size = _bytes(model, node.inputs[1][0])
+        model.report.add(node.name, node.op, 32, 32, size, size, "not a Q layer")

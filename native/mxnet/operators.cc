@@ -92,7 +92,7 @@ std::vector<size_t> sign_pad_of(const Attributes &attributes) {
 SignGeometry sign_geometry(const Attributes &attributes, const std::vector<int64_t> &shape) {
   const std::vector<size_t> pad = sign_pad_of(attributes);
   const size_t rank = shape.size(), rows = pad.size() == 2 ? 2 : 1;
-  if (pad.empty() || (pad[0] == 0 && pad.back() == 0)) return {1, 1, product(shape, 0, rank), 0, 0};
+  if (pad.empty() || (pad[0] == 0 && pad.back() == 0)) return {static_cast<size_t>(shape[0]), 1, product(shape, 1, rank), 0, 0};
   return {product(shape, 0, rank - rows), rows == 2 ? static_cast<size_t>(shape[rank - 2]) : 1,
           static_cast<size_t>(shape[rank - 1]), rows == 2 ? pad[0] : 0, pad.back()};
 }

@@ -1,0 +1,1 @@
+"""qnn.model_zoo: networks, one architecture per file, as symbols."""
