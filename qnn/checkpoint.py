@@ -47,7 +47,7 @@ def read(prefix, epoch):
         expected = "aux" if name in auxiliary else "arg"
         if kind != expected:
             raise ValueError("%s: parameter '%s' is stored as %s:, expected %s:" % (params_path, name, kind, expected))
-    _check_dtypes(symbol, data, {name: array for name, (_, array) in params.items()}, params_path)
+    _check_dtypes(symbol, data, {name: array for name, (_, array) in params.items()}, symbol_path, params_path)
     args = {name: array for name, (kind, array) in params.items() if kind == "arg"}
     auxs = {name: array for name, (kind, array) in params.items() if kind == "aux"}
     return symbol, args, auxs, data, labels
@@ -136,19 +136,19 @@ def _check_declared(graph, arrays, path):
                 path, node.name, array.shape, tuple(shape)))
 
 
-def _check_dtypes(symbol, data, arrays, path):
+def _check_dtypes(symbol, data, arrays, symbol_path, params_path):
     """The dtypes that MXNet infers must be those of the file: it would convert silently."""
     kinds = {name: array.dtype for name, array in arrays.items()}
     declared = {name: DTYPES[int(code)] for name, code in _declared(symbol, "__dtype__").items()}
     try:
         args, _, auxs = symbol.infer_type_partial(**{data: "float32"})
     except mx.MXNetError as error:
-        raise ValueError("%s: %s" % (path, first_sentence(error))) from None
+        raise ValueError("%s: %s" % (symbol_path, first_sentence(error))) from None
     names = symbol.list_arguments() + symbol.list_auxiliary_states()
     for name, inferred in zip(names, (args or []) + (auxs or [])):
         expected = np.dtype(declared.get(name) or inferred or "float32")
         if name in kinds and kinds[name] != expected:
-            raise ValueError("%s: parameter '%s' is %s, expected %s" % (path, name, kinds[name], expected))
+            raise ValueError("%s: parameter '%s' is %s, expected %s" % (params_path, name, kinds[name], expected))
 
 
 def _declared(symbol, key):
