@@ -2,7 +2,7 @@
 
 Quantized activations are equal bit for bit: clip, multiply, round and divide are each one float32 operation. Quantized
 weights hang on tanh, which may differ by an ulp between numpy and MXNet; weights near a rounding edge could then fall
-to different levels, so tests of few bits keep away from edges; at many bits a level is no larger than the ulp itself."""
+to different levels, so tests of few bits keep away from edges; at many bits a level is no larger than an ulp."""
 import mxnet as mx
 import numpy as np
 import pytest
