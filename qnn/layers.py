@@ -19,6 +19,7 @@ import mxnet as mx
 
 from . import backend
 
+LOWEST = -3.4028234663852886e38
 _forced = [os.environ.get("QNN_OPERATORS", "") == "builtin"]
 
 
@@ -40,8 +41,9 @@ def is_native(ctx=None):
 
 
 def sign(build, x, clip):
-    """sign with STE, of built-ins alone: sign_ste(0) is 0, so the second one lifts it to +1."""
-    clipped = build("clip", x, a_min=-clip, a_max=clip)
+    """sign with STE, of built-ins alone: sign_ste(0) is 0, so the second one lifts it to +1. clip alone would let the
+    gradient of NaN pass; the maximum with the lowest float32, elsewhere the identity, stops it."""
+    clipped = build("clip", build("_maximum_scalar", x, scalar=LOWEST), a_min=-clip, a_max=clip)
     return build("sign_ste", build("_plus_scalar", build("sign_ste", clipped), scalar=0.5))
 
 
