@@ -8,11 +8,16 @@ KINDS = {kind.op: kind for kind in (ActivationOptions, ConvolutionOptions, Fully
 
 @dataclass
 class QLayer:
-    """One Q layer of a graph. `node` is its last node, `options` its options, `inputs` its real inputs by role."""
+    """One Q layer of a graph. `node` is its last node, `options` its options, `entrances` its first nodes by role."""
 
     node: object
     options: object
-    inputs: dict = field(default_factory=dict)
+    entrances: dict = field(default_factory=dict)
+
+    @property
+    def inputs(self):
+        """{"data": entry, "weight": entry, ...} outside the layer, as the graph is now: other layers may have been replaced."""
+        return {role: node.inputs[0] for role, node in self.entrances.items()}
 
     @property
     def op(self):
@@ -36,15 +41,15 @@ def _layer(node):
     known = kind.__dataclass_fields__
     options = {key[len(prefix):-2]: value for key, value in node.attrs.items() if key.startswith(prefix)}
     layer = QLayer(node, kind(name=node.name, **{key: value for key, value in options.items() if key in known}))
-    _collect_inputs(node, node.attrs.get("__qnn_layer__"), layer.inputs)
-    missing = {"data", "weight"} - set(layer.inputs) if kind is not ActivationOptions else {"data"} - set(layer.inputs)
+    _collect_entrances(node, node.attrs.get("__qnn_layer__"), layer.entrances)
+    missing = {"data", "weight"} - set(layer.entrances) if kind is not ActivationOptions else {"data"} - set(layer.entrances)
     if missing:
         raise ValueError("%s '%s': input %s cannot be found; was the graph edited after it was made by qnn.sym?"
                          % (layer.op, node.name, ", ".join(sorted(missing))))
     return layer
 
 
-def _collect_inputs(node, layer_id, inputs):
+def _collect_entrances(node, layer_id, entrances):
     stack, seen = [node], set()
     while stack:
         node = stack.pop()
@@ -53,6 +58,6 @@ def _collect_inputs(node, layer_id, inputs):
         seen.add(id(node))
         role = node.attrs.get("__qnn_input__")
         if role:
-            inputs[role] = node.inputs[0]
+            entrances[role] = node
         else:
             stack += [source for source, _ in node.inputs]

@@ -115,22 +115,33 @@ def activation(build, data, options):
     return build.leave(quantize_data(build, data, options.act_bit, options.grad_clip))
 
 
-def _product(build, op, data, weight, options, axes, data_options, **attributes):
-    """op(Q(data), Q(weight)), mapped to (K + dot)/2 for 1-bit layers with offset."""
+def _product(build, op, data, weight, bias, options, axes, data_options, **attributes):
+    """op(Q(data), Q(weight)), mapped to (K + dot)/2 for 1-bit layers with offset. `bias` only lends its shape here."""
     data = quantize_data(build, data, options.act_bit, options.grad_clip, **data_options)
-    quantized = quantize_weight(build, weight, options.weight_bit, options.grad_clip)
-    if not options.has_offset:
-        return build(op, data, quantized, no_bias=True, **attributes)
-    half_k = build("_mul_scalar", per_filter(build, weight, axes), scalar=0.5)
-    return build(op, data, build("_mul_scalar", quantized, scalar=0.5), half_k, no_bias=False, **attributes)
+    quantized, offset = quantize_weight(build, weight, options.weight_bit, options.grad_clip), None
+    if options.has_offset:
+        quantized = build("_mul_scalar", quantized, scalar=0.5)
+        offset = build("_mul_scalar", per_filter(build, weight, axes), scalar=0.5)
+    if bias is not None:  # MXNet infers the shape of a bias through `op`, but not through the broadcast_add to come
+        zeros = build("zeros_like", bias)
+        offset = zeros if offset is None else build("elemwise_add", offset, zeros)
+    inputs = (data, quantized) if offset is None else (data, quantized, offset)
+    return build(op, *inputs, no_bias=offset is None, **attributes)
 
 
 def _scale_and_bias(build, out, weight, bias, options, axes, shape):
-    """out * scale + bias; `shape` makes a vector of filters broadcast against `out`. Scales carry their gradient."""
+    """out * scale + bias; `shape` makes a vector of filters broadcast against `out`. Scales carry their gradient.
+
+    Shapes of weight and bias become known in MXNet's backward sweep only, and a native operator behind this layer cannot wait:
+    the last node takes its shape from `out`.
+    """
+    result = out
     if options.scaling != "none":
         scale = build("mean", build("abs", weight), axis=() if options.scaling == "layer" else axes)
-        out = build("broadcast_mul", out, build("Reshape", scale, shape=shape))
-    return build("broadcast_add", out, build("Reshape", bias, shape=shape)) if bias is not None else out
+        result = build("broadcast_mul", result, build("Reshape", scale, shape=shape))
+    if bias is not None:
+        result = build("broadcast_add", result, build("Reshape", bias, shape=shape))
+    return build("_identity_with_attr_like_rhs", result, out)
 
 
 def convolution(build, data, weight, bias, options):
@@ -144,7 +155,7 @@ def convolution(build, data, weight, bias, options):
                                  no_bias=bias is None, pad=o.pad, **geometry))
     is_bordered = o.border != 0 and any(o.pad)
     axes = tuple(range(1, rank + 2))
-    out = _product(build, "Convolution", data, weight, o, axes, dict(pad=o.pad, border=o.border) if is_bordered else {},
+    out = _product(build, "Convolution", data, weight, bias, o, axes, dict(pad=o.pad, border=o.border) if is_bordered else {},
                    pad=(0,) * rank if is_bordered else o.pad, **geometry)
     if o.scaling == "none" and bias is None:
         return build.leave(build("Reshape", out, shape=(-2,)))
@@ -160,7 +171,7 @@ def fully_connected(build, data, weight, bias, options):
     if o.is_float:
         return build.leave(build("FullyConnected", *filter(lambda x: x is not None, (data, weight, bias)),
                                  no_bias=bias is None, **shape))
-    out = _product(build, "FullyConnected", data, weight, o, (1,), {}, **shape)
+    out = _product(build, "FullyConnected", data, weight, bias, o, (1,), {}, **shape)
     if o.scaling == "none" and bias is None:
         return build.leave(out)
     if o.flatten:
