@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from setuptools import Extension, find_packages, setup
+from setuptools import Extension, find_namespace_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
@@ -15,10 +15,11 @@ FOLDERS = {"qnn": "qnn", "qnn.converter": "converter", "qnn.model_zoo": "model_z
 
 
 def packages():
-    """Every import package, by name; a folder counts even before it has an __init__.py."""
+    """Every import package, by name. Folders without an __init__.py count: they hold data, such as Verilog modules."""
     names = []
     for name, folder in FOLDERS.items():
-        names += [name] + ["%s.%s" % (name, sub) for sub in find_packages(str(ROOT / folder))]
+        found = find_namespace_packages(str(ROOT / folder), exclude=["*__pycache__*"])
+        names += [name] + ["%s.%s" % (name, sub) for sub in found]
     return names
 
 

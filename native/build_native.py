@@ -13,9 +13,9 @@ HEADER = NATIVE / "include" / "qnn.h"
 
 # -ffp-contract=off: a fused multiply-add rounds once where the definition rounds twice; results would differ by ISA.
 C_FLAGS = ["-O3", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-fvisibility=hidden", "-fopenmp",
-           "-ffp-contract=off"]
+           "-ffp-contract=off", "-g0"]
 # The adapter keeps default visibility: MXNet finds the lib_api entry points by dlsym.
-CXX_FLAGS = ["-O2", "-std=c++11", "-Wall", "-fopenmp", "-ffp-contract=off"]
+CXX_FLAGS = ["-O2", "-std=c++11", "-Wall", "-fopenmp", "-ffp-contract=off", "-g0"]
 LINK_FLAGS = ["-fopenmp", "-pthread"]
 
 ISA_FLAGS = {
