@@ -1,5 +1,5 @@
 """Gradients against the formulas of reference.py. Head gradients are small integers, so that every sum in float32 is
-exact and 1-bit gradients are compared exactly, the offset map's 1/2 and the inclusive window |x| <= grad_clip included."""
+exact and 1-bit gradients are compared exactly: the offset map's 1/2, the inclusive window |x| <= grad_clip."""
 import mxnet as mx
 import numpy as np
 import pytest
