@@ -10,6 +10,7 @@ import numpy as np
 
 from qnn.files import load_params
 from qnn.graph import Graph, splice
+from qnn.options import ConvolutionOptions, FullyConnectedOptions
 
 WORDS = {"float32": np.dtype("<u4"), "float64": np.dtype("<u8")}
 OPERATORS = ("QActivation", "QConvolution", "QConvolution_v1", "QFullyConnected")
@@ -46,6 +47,8 @@ def load_bmxnet(symbol_path, params_path):
 
 
 def _check_packed(node, attrs):
+    if len(node.inputs) < 2:
+        raise ValueError("%s '%s': it has no weight input" % (node.op, node.name))
     bits = (attrs.get("act_bit", "1"), attrs.get("weight_bit", "1"))
     if bits != ("1", "1"):
         raise ValueError("%s '%s': packed weights of %s/%s bits: BMXNet packs 1/1 only, this file is damaged"
@@ -66,26 +69,26 @@ def _unpack(node, attrs, words):
     if str(words.dtype) not in WORDS:
         raise ValueError("%s '%s': packed weights are float32 or float64 arrays, got %s" % (node.op, node.name, words.dtype))
     words = np.ascontiguousarray(words).ravel().view(WORDS[str(words.dtype)])
-    is_convolution = node.op != "QFullyConnected"
-    outputs = int(attrs["num_filter" if is_convolution else "num_hidden"])
-    if not words.size or words.size * words.dtype.itemsize * 8 % outputs:
-        raise ValueError("%s '%s': %d packed words do not divide into %d outputs"
-                         % (node.op, node.name, words.size, outputs))
-    if not is_convolution:
-        if words.size % outputs:
-            raise ValueError("%s '%s': %d packed words do not divide into %d outputs"
-                             % (node.op, node.name, words.size, outputs))
-        words = words.reshape(-1, outputs).T
-    bits = np.unpackbits(np.ascontiguousarray(words).view(np.uint8), bitorder="little").reshape(outputs, -1)
-    signs = np.where(bits, np.float32(1), np.float32(-1))
-    if not is_convolution:
-        return signs
-    kernel = tuple(int(v) for v in attrs["kernel"].strip("()[] ").split(",") if v.strip())
-    taps = int(np.prod(kernel))
-    if signs.shape[1] % taps:
-        raise ValueError("%s '%s': %d weights per filter are no multiple of the kernel's %d taps"
-                         % (node.op, node.name, signs.shape[1], taps))
-    return signs.reshape((outputs, signs.shape[1] // taps) + kernel)
+    if node.op == "QFullyConnected":
+        outputs = FullyConnectedOptions(node.name, num_hidden=attrs.get("num_hidden", 0)).num_hidden
+        _check_division(node, words.size, "packed words", outputs, "outputs")
+        return _signs(words.reshape(-1, outputs).T, outputs)
+    options = ConvolutionOptions(node.name, kernel=attrs.get("kernel", ()), num_filter=attrs.get("num_filter", 0))
+    outputs, taps = options.num_filter, int(np.prod(options.kernel))
+    _check_division(node, words.size * words.itemsize * 8, "packed bits", outputs, "filters")
+    signs = _signs(words, outputs)
+    _check_division(node, signs.shape[1], "weights of a filter", taps, "taps")
+    return signs.reshape((outputs, -1) + options.kernel)
+
+
+def _check_division(node, count, what, divisor, parts):
+    if count == 0 or count % divisor:
+        raise ValueError("%s '%s': %d %s do not divide into %d %s" % (node.op, node.name, count, what, divisor, parts))
+
+
+def _signs(words, rows):
+    bits = np.unpackbits(np.ascontiguousarray(words).view(np.uint8), bitorder="little").reshape(rows, -1)
+    return np.where(bits, np.float32(1), np.float32(-1))
 
 
 def _compose(graph, node, attrs):
