@@ -9,11 +9,14 @@ import numpy as np
 from . import backend
 from .errors import first_sentence
 from .files import DTYPES, load_params
-from .graph import Graph
+from .graph import Graph, Node
 
 BMXNET_OPERATORS = ("QActivation", "QConvolution", "QConvolution_v1", "QFullyConnected")
 LOSSES = ("SoftmaxOutput", "Softmax", "LinearRegressionOutput", "LogisticRegressionOutput", "MAERegressionOutput",
           "SVMOutput")
+# MXNet reads the auxiliary states of these without counting their inputs.
+NUM_INPUTS = {"BatchNorm": 5, "BatchNorm_v1": 5, "CuDNNBatchNorm": 5, "_contrib_BatchNormWithReLU": 5,
+              "_contrib_SyncBatchNorm": 5, "IdentityAttachKLSparseReg": 2}
 PARAMETER_ENDINGS = ("_weight", "_bias", "_gamma", "_beta", "_moving_mean", "_moving_var", "_running_mean",
                      "_running_var")
 
@@ -58,9 +61,12 @@ def _and_others(names):
 
 
 def _check_operators(graph, prefix, epoch, path):
-    """Every operator must be known to this MXNet."""
+    """Every operator must be known to this MXNet, and have the inputs that MXNet does not count."""
     known = set(mx.operator.get_all_registered_operators())
     for node in graph.nodes():
+        if node.op in NUM_INPUTS and len(node.inputs) != NUM_INPUTS[node.op]:
+            raise ValueError("%s: operator %s of '%s' has %d inputs, expected %d" % (
+                path, node.op, node.name, len(node.inputs), NUM_INPUTS[node.op]))
         if node.is_variable or node.op in known:
             continue
         if node.op in BMXNET_OPERATORS:
@@ -139,20 +145,20 @@ def _check_declared(graph, arrays, path):
 def _check_dtypes(symbol, data, arrays, symbol_path, params_path):
     """The dtypes that MXNet infers must be those of the file: it would convert silently."""
     kinds = {name: array.dtype for name, array in arrays.items()}
-    declared = {name: DTYPES[int(code)] for name, code in _declared(symbol, "__dtype__").items()}
+    declared = {name: attrs["__dtype__"] for name, attrs in symbol.attr_dict().items() if "__dtype__" in attrs}
+    for name, code in declared.items():
+        if code not in map(str, range(len(DTYPES))):
+            raise ValueError("%s: variable '%s' has __dtype__ %r, expected 0..%d" % (
+                symbol_path, name, code, len(DTYPES) - 1))
     try:
         args, _, auxs = symbol.infer_type_partial(**{data: "float32"})
     except mx.MXNetError as error:
         raise ValueError("%s: %s" % (symbol_path, first_sentence(error))) from None
     names = symbol.list_arguments() + symbol.list_auxiliary_states()
     for name, inferred in zip(names, (args or []) + (auxs or [])):
-        expected = np.dtype(declared.get(name) or inferred or "float32")
+        expected = np.dtype(DTYPES[int(declared[name])] if name in declared else inferred or "float32")
         if name in kinds and kinds[name] != expected:
             raise ValueError("%s: parameter '%s' is %s, expected %s" % (params_path, name, kinds[name], expected))
-
-
-def _declared(symbol, key):
-    return {name: attrs[key] for name, attrs in symbol.attr_dict().items() if str(attrs.get(key, "")).isdigit()}
 
 
 def _numbers(text):
@@ -181,6 +187,7 @@ def _count_outputs(node, index):
     """Number of outputs of an operator; output 0 always exists."""
     if index == 0:
         return 1
-    alone = mx.sym.load_json(Graph([(node, 0)]).to_json()).get_internals()
-    return sum(1 for output in alone if output.name == node.name)
+    probe = Node(node.op, "probe of " + node.name, node.attrs, node.inputs, node.extra)  # a name that no other has
+    outputs = mx.sym.load_json(Graph([(probe, 0)]).to_json()).get_internals()
+    return sum(1 for output in outputs if output.name == probe.name)
 

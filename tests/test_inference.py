@@ -221,7 +221,9 @@ def find(nodes, name):
     (lambda nodes: find(nodes, "bn0").update(op="QConvolution"), "BMXNet's own; .*qnn convert --from bmxnet .*net 3"),
     (lambda nodes: find(nodes, "bn0")["inputs"][0].__setitem__(1, 7), "operator 'bn0' reads output 7 of 'conv0'"),
     (lambda nodes: find(nodes, "bn0")["inputs"][1].__setitem__(1, 1), "operator 'bn0' reads output 1 of 'bn0_gamma'"),
-    (lambda nodes: find(nodes, "bn0")["inputs"].pop(), "net-symbol.json|net-0003.params: parameter 'bn0_moving_var'"),
+    (lambda nodes: find(nodes, "bn0")["inputs"].pop(), "operator BatchNorm of 'bn0' has 4 inputs, expected 5"),
+    (lambda nodes: find(nodes, "softmax_label").update(op="BatchNorm"), "'softmax_label' has 0 inputs, expected 5"),
+    (lambda nodes: find(nodes, "fc1_weight").update(attrs={"__dtype__": "77"}), "'fc1_weight' has __dtype__ '77'"),
     (lambda nodes: find(nodes, "bn0_beta").update(name="bn0_gamma"), "two variables are called 'bn0_gamma'"),
     (lambda nodes: find(nodes, "conv0")["attrs"].update(kernel="(3"), "net-symbol.json: Invalid Parameter format"),
     (lambda nodes: find(nodes, "conv0")["attrs"].update(nonsense="1"), "net-symbol.json: Cannot find argument 'non"),
@@ -237,9 +239,10 @@ def test_head_of_no_output(checkpoints, tmp_path):
     prefix = rewritten(tmp_path, checkpoints["float"])
     document = json.load(open(prefix + "-symbol.json"))
     document["heads"][0][1] = 3
+    find(document["nodes"], "softmax")["name"] = "fc1_weight"  # names of operators need not be unique
     with open(prefix + "-symbol.json", "w") as file:
         json.dump(document, file)
-    with pytest.raises(ValueError, match="the head reads output 3 of 'softmax'"):
+    with pytest.raises(ValueError, match="the head reads output 3 of 'fc1_weight'"):
         qnn.load(prefix, 3)
 
 
