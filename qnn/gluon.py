@@ -1,15 +1,19 @@
-"""Gluon blocks: QActivation, QDense, QConv1D, QConv2D, QConv3D, with the arguments of gluon.nn.Dense and gluon.nn.Conv2D plus
-bits. Names and defaults follow BMXNet v2: `bits` is one number for data and weights or (act_bit, weight_bit).
+"""Gluon blocks: QActivation, QDense, QConv1D, QConv2D, QConv3D: the arguments of gluon.nn.Dense and gluon.nn.Conv2D
+and bits. Names and defaults follow BMXNet v2: `bits` is one number for data and weights or (act_bit, weight_bit).
 
     net.add(qnn.gluon.QActivation(), qnn.gluon.QConv2D(64, kernel_size=3, padding=1), mx.gluon.nn.BatchNorm())
 
 Formulas: qnn/symbol.py. Blocks hybridize, export and load like gluon's own; parameters are called weight and bias.
+Arguments are checked when a block is made: OptionError.
 """
+from numbers import Integral
+from typing import Any
+
 import mxnet as mx
 from mxnet.gluon.nn.activations import Activation
 
 from . import ndarray, symbol
-from .options import LAYOUTS
+from .options import LAYOUTS, ActivationOptions, ConvolutionOptions, FullyConnectedOptions, OptionError
 
 
 def _operators(F):
@@ -17,7 +21,11 @@ def _operators(F):
 
 
 def _both(bits):
-    return tuple(bits) if isinstance(bits, (tuple, list)) else (bits, bits)
+    if isinstance(bits, (tuple, list)):
+        if len(bits) != 2:
+            raise OptionError("bits is one number or (act_bit, weight_bit), got %r" % (bits,))
+        return tuple(bits)
+    return bits, bits
 
 
 class QActivation(mx.gluon.HybridBlock):
@@ -26,6 +34,7 @@ class QActivation(mx.gluon.HybridBlock):
     def __init__(self, bits=1, backward_only=False, grad_clip=1.0, **kwargs):
         super().__init__(**kwargs)
         self._options = dict(act_bit=bits, backward_only=backward_only, grad_clip=grad_clip)
+        ActivationOptions(name=self.name, **self._options)
 
     def hybrid_forward(self, F, x):
         return _operators(F).QActivation(x, name="fwd", **self._options)
@@ -37,21 +46,24 @@ class QActivation(mx.gluon.HybridBlock):
 class _Layer(mx.gluon.HybridBlock):
     """Parameters and bits, common to QDense and the convolutions."""
 
-    operator = ""
+    kind: Any = None
 
-    def __init__(self, units, weight_shape, bits, activation, use_bias, weight_initializer, bias_initializer, options,
+    def __init__(self, units, in_units, bits, activation, use_bias, weight_initializer, bias_initializer, options,
                  **kwargs):
         super().__init__(**kwargs)
         act_bit, weight_bit = _both(bits)
         self._options = dict(options, act_bit=act_bit, weight_bit=weight_bit, no_bias=not use_bias)
+        checked = self.kind(name=self.name, **self._options)
+        weight_shape = (units, in_units // getattr(checked, "num_group", 1)) + getattr(checked, "kernel", ())
         with self.name_scope():
-            self.weight = self.params.get("weight", shape=weight_shape, init=weight_initializer, allow_deferred_init=True)
+            self.weight = self.params.get("weight", shape=weight_shape, init=weight_initializer,
+                                          allow_deferred_init=True)
             self.bias = self.params.get("bias", shape=(units,), init=bias_initializer,
                                         allow_deferred_init=True) if use_bias else None
             self.act = Activation(activation, prefix=activation + "_") if activation else None
 
     def hybrid_forward(self, F, x, weight, bias=None):
-        out = getattr(_operators(F), self.operator)(x, weight, bias, name="fwd", **self._options)
+        out = getattr(_operators(F), self.kind.op)(x, weight, bias, name="fwd", **self._options)
         return self.act(out) if self.act else out
 
     def __repr__(self):
@@ -68,30 +80,33 @@ class QDense(_Layer):
     False here, as everywhere in qnn); bits, no_offset, scaling, grad_clip: as QFullyConnected.
     """
 
-    operator = "QFullyConnected"
+    kind = FullyConnectedOptions
 
     def __init__(self, units, bits=1, activation=None, use_bias=False, flatten=True, no_offset=False, scaling="none",
                  grad_clip=1.0, weight_initializer=None, bias_initializer="zeros", in_units=0, **kwargs):
         options = dict(num_hidden=units, flatten=flatten, no_offset=no_offset, scaling=scaling, grad_clip=grad_clip)
-        super().__init__(units, (units, in_units), bits, activation, use_bias, weight_initializer, bias_initializer,
+        super().__init__(units, in_units, bits, activation, use_bias, weight_initializer, bias_initializer,
                          options, **kwargs)
 
 
 class _Conv(_Layer):
-    operator = "QConvolution"
+    kind = ConvolutionOptions
     rank = 0
 
-    def __init__(self, channels, kernel_size, strides=1, padding=0, dilation=1, groups=1, layout=None, in_channels=0, bits=1,
-                 activation=None, use_bias=False, pad_value=1, no_offset=False, scaling="none", grad_clip=1.0,
+    def __init__(self, channels, kernel_size, strides=1, padding=0, dilation=1, groups=1, layout=None, in_channels=0,
+                 bits=1, activation=None, use_bias=False, pad_value=1, no_offset=False, scaling="none", grad_clip=1.0,
                  weight_initializer=None, bias_initializer="zeros", **kwargs):
         kernel, strides, padding, dilation = (
-            (size,) * self.rank if isinstance(size, int) else tuple(size)
+            (size,) * self.rank if isinstance(size, Integral) else tuple(size)
             for size in (kernel_size, strides, padding, dilation))
-        options = dict(kernel=kernel, num_filter=channels, stride=strides, pad=padding, dilate=dilation, num_group=groups,
-                       layout=layout or LAYOUTS[self.rank], pad_value=pad_value, no_offset=no_offset, scaling=scaling,
+        if len(kernel) != self.rank:
+            raise OptionError("%s: kernel_size is a number or %d numbers, got %r"
+                              % (type(self).__name__, self.rank, kernel_size))
+        options = dict(kernel=kernel, num_filter=channels, stride=strides, pad=padding, dilate=dilation,
+                       num_group=groups, layout=layout or LAYOUTS[self.rank], pad_value=pad_value, no_offset=no_offset, scaling=scaling,
                        grad_clip=grad_clip)
-        super().__init__(channels, (channels, in_channels // groups) + kernel, bits, activation, use_bias,
-                         weight_initializer, bias_initializer, options, **kwargs)
+        super().__init__(channels, in_channels, bits, activation, use_bias, weight_initializer, bias_initializer,
+                         options, **kwargs)
 
 
 class QConv1D(_Conv):
