@@ -16,9 +16,10 @@ def add_arguments(parser):
                                                            "beside PREFIX)")
     parser.add_argument("--from", dest="source", choices=("mxnet", "bmxnet"), default="mxnet",
                         help="who wrote PREFIX: MXNet with qnn, or BMXNet v1 (32- and 64-bit words, packed or not)")
-    parser.add_argument("--verify", metavar="DATA", help="runs both models on this data (mnist or cifar10 folder, npz file) "
-                                                         "and compares them; exit status 1 on any difference of classes")
-    parser.add_argument("--dataset", choices=("mnist", "cifar10", "npz", "digits"), help="what DATA is (default: detected)")
+    parser.add_argument("--verify", metavar="DATA", help="runs both models on this data (mnist or cifar10 folder, npz file, "
+                                                         "or the word digits) and compares them; exit status 1 on any "
+                                                         "difference of classes")
+    parser.add_argument("--dataset", choices=("mnist", "cifar10", "npz"), help="what DATA is (default: detected)")
     parser.add_argument("--limit", type=int, metavar="N", help="verify on the first N samples")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
@@ -31,7 +32,7 @@ def run(args):
 
     images = None
     if args.verify:  # before anything is written
-        name = args.dataset or datasets.detect(args.verify)
+        name = "digits" if args.verify == "digits" else args.dataset or datasets.detect(args.verify)
         images, _ = datasets.load(name, args.verify, limit=args.limit)
     out = args.out or default_out(args.prefix)
     report = convert_checkpoint(args.prefix, args.epoch, out, args.source)
