@@ -65,17 +65,27 @@ qnn_status qnn_pack_nhwc(const float *x, const qnn_conv2d_shape *s, uint64_t *im
   return QNN_OK;
 }
 
-/* Transposes a 64x64 bit matrix in place: row i bit j <-> row j bit i. Six rounds swap ever smaller off-diagonal blocks
- * (Warren, Hacker's Delight, 7-3). */
-static void transpose_bits(uint64_t *a) {
-  uint64_t mask = 0x00000000FFFFFFFFu;
-  for (size_t width = 32; width; width >>= 1, mask ^= mask << width)
-    for (size_t start = 0; start < 64; start += 2 * width)
-      for (size_t i = start; i < start + width; ++i) {
-        const uint64_t swap = (a[i] >> width ^ a[i + width]) & mask;
-        a[i] ^= swap << width;
-        a[i + width] ^= swap;
-      }
+/* One round of transpose_bits: b[2i] takes the low halves of every 2*width bits of a[i] and a[i + 32], b[2i + 1] the high
+ * halves. Interleaving the rows on the way gives every round the same shape, which compilers turn into vectors. */
+static inline __attribute__((always_inline)) void exchange_halves(const uint64_t *restrict a, uint64_t *restrict b,
+                                                                  const size_t width, const uint64_t low) {
+  for (size_t i = 0; i < 32; ++i) {
+    const uint64_t x = a[i], y = a[i + 32];
+    b[2 * i] = (x & low) | (y & low) << width;
+    b[2 * i + 1] = (x >> width & low) | (y & ~low);
+  }
+}
+
+/* Transposes a 64x64 bit matrix in place: bit j of word i <-> bit i of word j. Six rounds, each of which moves one bit of
+ * the row number into the column number. */
+static void transpose_bits(uint64_t a[64]) {
+  uint64_t b[64];
+  exchange_halves(a, b, 32, 0x00000000FFFFFFFFu);
+  exchange_halves(b, a, 16, 0x0000FFFF0000FFFFu);
+  exchange_halves(a, b, 8, 0x00FF00FF00FF00FFu);
+  exchange_halves(b, a, 4, 0x0F0F0F0F0F0F0F0Fu);
+  exchange_halves(a, b, 2, 0x3333333333333333u);
+  exchange_halves(b, a, 1, 0x5555555555555555u);
 }
 
 /* One word of up to 64 channels, at pixels first .. first+num_pixels of an image plane. */
