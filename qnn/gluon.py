@@ -103,8 +103,8 @@ class _Conv(_Layer):
             raise OptionError("%s: kernel_size is a number or %d numbers, got %r"
                               % (type(self).__name__, self.rank, kernel_size))
         options = dict(kernel=kernel, num_filter=channels, stride=strides, pad=padding, dilate=dilation,
-                       num_group=groups, layout=layout or LAYOUTS[self.rank], pad_value=pad_value, no_offset=no_offset, scaling=scaling,
-                       grad_clip=grad_clip)
+                       num_group=groups, layout=layout or LAYOUTS[self.rank], pad_value=pad_value,
+                       no_offset=no_offset, scaling=scaling, grad_clip=grad_clip)
         super().__init__(channels, in_channels, bits, activation, use_bias, weight_initializer, bias_initializer,
                          options, **kwargs)
 
