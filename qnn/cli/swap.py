@@ -21,7 +21,8 @@ def add_arguments(parser):
     parser.add_argument("--relu", choices=("drop", "keep"), default="drop",
                         help="drop: 1-bit layers read what a ReLU before them reads (one bit of a ReLU is always +1)")
     parser.add_argument("--pad-value", type=int, choices=(-1, 0, 1), default=1, help="padding of 1-bit data")
-    parser.add_argument("--scaling", choices=("none", "layer", "filter"), default="none", help="output times mean|weight|")
+    parser.add_argument("--scaling", choices=("none", "layer", "filter"), default="none",
+                        help="output times mean|weight|")
     parser.add_argument("--no-offset", action="store_true", help="1-bit layers give -K..K instead of 0..K")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
 
