@@ -16,16 +16,17 @@ enum {
   QNN_MAX_K = 1 << 24         /* float32 counts exactly up to here */
 };
 
-/* ---- micro-kernels: one pointer each per instruction set; no allocation, no threads ---------------------------------- */
+/* ---- micro-kernels: one pointer each per instruction set; no allocation, no threads ------------------------------ */
 
 /* Counts differing bits of `num_pixels` <= mr pixels and `num_filter` <= nr filters:
  *
- *   counts[j * ld + f] = sum over segments s, words k:  popcount(pixels[j][segments[s] + k] ^ filter f, word s*segment_words + k)
+ *   counts[j * ld + f] = sum of segments s, words k:  popcount(pixels[j][segments[s] + k] ^ w[f][s*segment_words + k])
  *
- * Lanes are filters: a register holds one word of several filters of a panel, and each pixel word is broadcast. A filter
- * row is num_segments * segment_words words; the words of a pixel lie in segments, at offsets common to all pixels, so
- * that convolution needs no im2col. `num_filter` is at most 16 (one panel, short or full) or exactly nr (full panels,
- * one behind the other). Counts behind the last filter of a panel may be overwritten: ld is a multiple of 16. */
+ * Lanes are filters: a register holds one word of several filters of a panel, and each pixel word is broadcast. A
+ * filter row w[f] is num_segments * segment_words words; the words of a pixel lie in segments, at offsets common to all
+ * pixels, so that convolution needs no im2col. `num_filter` is at most 16 (one panel, short or full) or exactly nr
+ * (full panels, one behind the other). Counts behind the last filter of a panel may be overwritten: ld is a multiple
+ * of 16. */
 typedef void qnn_xgemm_ukernel(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,
                                const uint64_t *panels, size_t num_segments, const size_t *segments,
                                size_t segment_words, int32_t *counts, size_t ld);
@@ -57,12 +58,12 @@ typedef struct {
 
 const qnn_isa *qnn_isa_active(void);
 
-/* ---- threads ---------------------------------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------------------------------------- */
 
 /* Threads for `work` units when a thread is worth `grain` of them at least; 1..qnn_threads(). */
 int qnn_threads_for(size_t work, size_t grain);
 
-/* ---- sizes ------------------------------------------------------------------------------------------------------------ */
+/* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
 static inline size_t qnn_words_for(size_t bits) { return bits / QNN_WORD_BITS + (bits % QNN_WORD_BITS != 0); }
 
@@ -79,14 +80,14 @@ static inline bool qnn_fits(size_t a, size_t b, size_t c, size_t d, size_t eleme
 }
 
 /* True if x < 0. On the bit pattern, as integers, because -0.0 and negative NaN are not below 0, and because a process
- * that flushes denormals to zero (DAZ) must get the same bits: negative numbers are INT32_MIN+1 .. bits of -infinity. */
+ * that flushes denormals to zero (DAZ) must get the same bits: negative numbers are INT32_MIN+1 .. bits of -inf. */
 static inline bool qnn_is_negative(float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
   return (int32_t)(bits - 1u) < (int32_t)0xFF800000u;
 }
 
-/* ---- the layer that xgemm and conv2d share ----------------------------------------------------------------------------- */
+/* ---- the layer that xgemm and conv2d share ----------------------------------------------------------------------- */
 
 typedef struct {
   const uint64_t *image, *panels;

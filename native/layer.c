@@ -21,7 +21,8 @@ bool qnn_output_is_valid(const qnn_output *output, size_t num_filter) {
 
 static size_t ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
 
-/* Takes `most` of `left`, or half of it where a full piece would leave a crumb: a lone pixel runs at a quarter speed. */
+/* Takes `most` of `left`, or half of it where a full piece would leave a crumb: a lone pixel runs at a fraction of the
+ * speed. */
 static size_t next_piece(size_t left, size_t most) {
   if (left <= most) return left;
   return left < 2 * most ? (left + 1) / 2 : most;
@@ -68,7 +69,8 @@ static void write_tile(const qnn_layer *layer, const qnn_isa *isa, size_t first,
   }
 }
 
-static void find_pixels(const qnn_layer *layer, size_t first, size_t num_pixels, size_t group, const uint64_t **pixels) {
+static void find_pixels(const qnn_layer *layer, size_t first, size_t num_pixels, size_t group,
+                        const uint64_t **pixels) {
   size_t column = first % layer->out_width;
   size_t row = first / layer->out_width % layer->out_height;
   size_t image = first / layer->out_width / layer->out_height;

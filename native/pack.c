@@ -65,8 +65,8 @@ qnn_status qnn_pack_nhwc(const float *x, const qnn_conv2d_shape *s, uint64_t *im
   return QNN_OK;
 }
 
-/* One round of transpose_bits: b[2i] takes the low halves of every 2*width bits of a[i] and a[i + 32], b[2i + 1] the high
- * halves. Interleaving the rows on the way gives every round the same shape, which compilers turn into vectors. */
+/* One round of transpose_bits: b[2i] takes the low halves of every 2*width bits of a[i] and a[i + 32], b[2i + 1] the
+ * high halves. Interleaving the rows on the way gives every round the same shape, which compilers turn into vectors. */
 static inline __attribute__((always_inline)) void exchange_halves(const uint64_t *restrict a, uint64_t *restrict b,
                                                                   const size_t width, const uint64_t low) {
   for (size_t i = 0; i < 32; ++i) {
@@ -76,8 +76,8 @@ static inline __attribute__((always_inline)) void exchange_halves(const uint64_t
   }
 }
 
-/* Transposes a 64x64 bit matrix in place: bit j of word i <-> bit i of word j. Six rounds, each of which moves one bit of
- * the row number into the column number. */
+/* Transposes a 64x64 bit matrix in place: bit j of word i <-> bit i of word j. Six rounds, each of which moves one bit
+ * of the row number into the column number. */
 static void transpose_bits(uint64_t a[64]) {
   uint64_t b[64];
   exchange_halves(a, b, 32, 0x00000000FFFFFFFFu);
@@ -120,7 +120,8 @@ qnn_status qnn_pack_nchw(const float *x, const qnn_conv2d_shape *s, uint64_t *im
   if (!x || !s || !image || !qnn_pad_value_is_valid(s->pad_value)) return QNN_BAD_ARGUMENT;
   if (!qnn_image_is_valid(s)) return QNN_BAD_SHAPE;
   const qnn_isa *isa = qnn_isa_active();
-  const size_t group_channels = s->channels / s->num_group, words = qnn_group_words(s), pixel_words = s->num_group * words;
+  const size_t group_channels = s->channels / s->num_group, words = qnn_group_words(s);
+  const size_t pixel_words = s->num_group * words;
   const size_t plane = s->height * s->width, chunks = plane / chunk_pixels + (plane % chunk_pixels != 0);
   const size_t rows = s->batch * (s->height + 2 * s->pad_h), image_words = qnn_conv2d_image_words(s) / s->batch;
   const size_t num_tasks = s->batch * pixel_words * chunks;

@@ -99,6 +99,14 @@ def _words(x):
     return ffi.cast("uint64_t *", ffi.from_buffer(x))
 
 
+def _empty(shape, dtype):
+    """Uninitialised array that starts on a cache line, so that no vector load or store takes two of them."""
+    num_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    buffer = np.empty(num_bytes + 63, np.uint8)
+    start = -int(ffi.cast("uintptr_t", ffi.from_buffer(buffer))) % 64
+    return buffer[start:start + num_bytes].view(dtype).reshape(shape)
+
+
 def _output(name, num_filter, scale, bias, no_offset):
     """(qnn_output, (scale, bias)) : the arrays must outlive the struct, which only points to them."""
     if scale is not None:
@@ -134,7 +142,7 @@ def pack_rows(x):
     if not is_native:
         return reference.pack_rows(x)
     k = x.shape[-1]
-    words = np.empty(x.shape[:-1] + (words_for(k),), WORD_DTYPE)
+    words = _empty(x.shape[:-1] + (words_for(k),), WORD_DTYPE)
     stride = x.strides[0] // 4 if is_strided else k
     pointer = ffi.cast("float *", x.ctypes.data)
     _check("pack_rows", lib.qnn_pack_rows(pointer, x.size // k, k, stride, _words(words)))
@@ -147,7 +155,7 @@ def unpack_rows(words, k):
     checks.expect("unpack_rows", "last dimension of words", words.shape[-1:], (words_for(k),))
     if not is_native:
         return reference.unpack_rows(words, k)
-    x = np.empty(words.shape[:-1] + (k,), np.float32)
+    x = _empty(words.shape[:-1] + (k,), np.float32)
     _check("unpack_rows", lib.qnn_unpack_rows(_words(words), words.size // words.shape[-1], k, _floats(x)))
     return x
 
@@ -158,7 +166,7 @@ def pack_panels(rows, num_group=1):
     checks.groups("pack_panels", "filters", len(rows), num_group)
     if not is_native:
         return rows_to_panels(rows, num_group)
-    panels = np.empty(rows.size, WORD_DTYPE)
+    panels = _empty(rows.size, WORD_DTYPE)
     _check("pack_panels", lib.qnn_pack_panels(_words(rows), rows.shape[0], rows.shape[1], num_group, _words(panels)))
     return panels
 
@@ -173,7 +181,7 @@ def _pack_image(name, x, axes, pad, pad_value, num_group):
     shape = ffi.new("qnn_conv2d_shape *", {
         "batch": n, "channels": c, "height": h, "width": w, "num_group": num_group, "pad_h": pad[0], "pad_w": pad[1],
         "pad_value": pad_value})
-    image = np.empty((n, h + 2 * pad[0], w + 2 * pad[1], num_group, words_for(c // num_group)), WORD_DTYPE)
+    image = _empty((n, h + 2 * pad[0], w + 2 * pad[1], num_group, words_for(c // num_group)), WORD_DTYPE)
     pack = lib.qnn_pack_nchw if name == "pack_nchw" else lib.qnn_pack_nhwc
     _check(name, pack(_floats(x), shape, _words(image)))
     return image
@@ -209,7 +217,7 @@ def xgemm(a, panels, k, num_filter, scale=None, bias=None, no_offset=False):
     output, arrays = _output("xgemm", num_filter, scale, bias, no_offset)
     if not is_native:
         return fallback.xgemm(a, panels, k, num_filter, no_offset, *arrays)
-    y = np.empty((len(a), num_filter), np.float32)
+    y = _empty((len(a), num_filter), np.float32)
     _check("xgemm", lib.qnn_xgemm(_words(a), _words(panels), len(a), num_filter, k, output, _floats(y)))
     return y
 
@@ -249,7 +257,7 @@ def conv2d(image, panels, channels, num_filter, kernel, stride=(1, 1), dilate=(1
         "num_group": num_group, "kernel_h": kernel[0], "kernel_w": kernel[1], "stride_h": stride[0],
         "stride_w": stride[1], "dilate_h": dilate[0], "dilate_w": dilate[1], "pad_h": pad[0], "pad_w": pad[1],
         "pad_value": pad_value})
-    y = np.empty((len(image), num_filter, oh, ow) if layout == "NCHW" else (len(image), oh, ow, num_filter), np.float32)
+    y = _empty((len(image), num_filter, oh, ow) if layout == "NCHW" else (len(image), oh, ow, num_filter), np.float32)
     _check("conv2d", lib.qnn_conv2d(_words(image), _words(panels), shape, output, layout == "NHWC", _floats(y)))
     return y
 
@@ -270,7 +278,7 @@ def max_pool_bits(words, kernel, stride, pad=(0, 0)):
     if not is_native:
         pooled = reference.max_pool_bits(words.reshape(n, h, w, pixel_words), kernel, stride, pad)
         return pooled.reshape((n, oh, ow) + tail)
-    out = np.empty((n, oh, ow) + tail, WORD_DTYPE)
+    out = _empty((n, oh, ow) + tail, WORD_DTYPE)
     _check("max_pool_bits", lib.qnn_max_pool_bits(_words(words), n, h, w, pixel_words, *kernel, *stride, *pad,
                                                   _words(out)))
     return out
@@ -288,7 +296,7 @@ def sign_pad(x, pad=(0, 0), pad_value=1.0):
     h, w = x.shape[-2:]
     if not is_native:
         return fallback.sign_pad(x, pad, pad_value)
-    y = np.empty(x.shape[:-2] + (h + 2 * pad[0], w + 2 * pad[1]), np.float32)
+    y = _empty(x.shape[:-2] + (h + 2 * pad[0], w + 2 * pad[1]), np.float32)
     _check("sign_pad", lib.qnn_sign_pad(_floats(x), x.size // (h * w), h, w, *pad, pad_value, _floats(y)))
     return y
 
@@ -306,7 +314,7 @@ def sign_pad_grad(x, dy, pad=(0, 0), grad_clip=1.0):
     checks.expect("sign_pad_grad", "shape of dy", dy.shape, x.shape[:-2] + (h + 2 * pad[0], w + 2 * pad[1]))
     if not is_native:
         return fallback.sign_pad_grad(x, dy, pad, grad_clip)
-    dx = np.empty(x.shape, np.float32)
+    dx = _empty(x.shape, np.float32)
     _check("sign_pad_grad", lib.qnn_sign_pad_grad(_floats(x), _floats(dy), x.size // (h * w), h, w, *pad, grad_clip,
                                                   _floats(dx)))
     return dx

@@ -159,6 +159,16 @@ def test_numpy_computes_the_same_without_the_native_module():
     assert "same numbers" in done.stdout, done.stderr
 
 
+@native_only
+def test_outputs_start_on_a_cache_line():
+    for size in (1, 65, 1000):
+        x = np.ones((3, size), np.float32)
+        words = backend.pack_rows(x)
+        panels = backend.pack_panels(words)
+        for array in (words, panels, backend.unpack_rows(words, size), backend.xgemm(words, panels, size, 3)):
+            assert array.ctypes.data % 64 == 0 and array.flags.c_contiguous and array.flags.writeable
+
+
 def test_scalar_inputs_are_plain_numbers():
     x = np.random.RandomState(0).randn(4, 100).astype(np.float32)
     panels = backend.pack_panels(backend.pack_rows(x))

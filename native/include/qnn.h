@@ -9,7 +9,8 @@
  *   filter row:    [kernel_h][kernel_w][ceil(channels/num_group/64)] words;  stored in panels of 16 filters (bits.py)
  *
  * Functions return a qnn_status; they write nothing unless it is QNN_OK. Pointers may be unaligned to more than their
- * element. Outputs never overlap inputs. All functions may be called from several threads at once.
+ * element; arrays that start on a cache line are fastest. Outputs never overlap inputs. All functions may be called from
+ * several threads at once.
  */
 #ifndef QNN_H
 #define QNN_H
@@ -44,8 +45,8 @@ qnn_status qnn_isa_select(const char *name);
 
 /* ---- threads: one parallel region per call; 1 in a forked child, where OpenMP would hang ---------------------------- */
 
-int qnn_threads(void);
-qnn_status qnn_set_threads(int num_threads);
+int qnn_threads(void);                      /* qnn_set_threads, else QNN_NUM_THREADS, OMP_NUM_THREADS, affinity mask */
+qnn_status qnn_set_threads(int num_threads);  /* 1..1024 */
 
 /* ---- packing ---------------------------------------------------------------------------------------------------------- */
 

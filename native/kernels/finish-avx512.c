@@ -33,7 +33,8 @@ static inline void transpose(__m512 r[16]) {
 #pragma GCC unroll 4
   for (size_t c = 0; c < 4; ++c) {
     const __m512 a = _mm512_shuffle_f32x4(r[c], r[c + 4], 0x88), b = _mm512_shuffle_f32x4(r[c], r[c + 4], 0xDD);
-    const __m512 d = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0x88), e = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0xDD);
+    const __m512 d = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0x88);
+    const __m512 e = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0xDD);
     t[c] = _mm512_shuffle_f32x4(a, d, 0x88);
     t[c + 8] = _mm512_shuffle_f32x4(a, d, 0xDD);
     t[c + 4] = _mm512_shuffle_f32x4(b, e, 0x88);

@@ -1,5 +1,5 @@
-/* plain.h: the kernels in plain C, for the instruction sets without vectors worth writing for. A file that wants the xgemm
- * defines QNN_POPCOUNT(word) first. All is static: nothing compiled with one file's flags may be linked into another. */
+/* plain.h: the kernels in plain C, for the instruction sets without vectors worth writing for. A file that wants the
+ * xgemm defines QNN_POPCOUNT(word) first. All is static: code compiled with one file's flags must not serve another. */
 #ifndef QNN_KERNELS_PLAIN_H
 #define QNN_KERNELS_PLAIN_H
 

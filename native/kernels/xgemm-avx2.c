@@ -1,5 +1,5 @@
-/* xgemm-avx2.c: AVX2 has no popcount. A table of 16 nibble counts (vpshufb) counts bytes; sums stay in bytes for up to 31
- * words (31 * 8 = 248), then vpsadbw widens them. One register = one word of 4 filters; 2 pixels x 16 filters a call.
+/* xgemm-avx2.c: AVX2 has no popcount. A table of 16 nibble counts (vpshufb) counts bytes; sums stay in bytes for up to
+ * 31 words (31 * 8 = 248), then vpsadbw widens them. One register = one word of 4 filters; 2 pixels x 16 filters.
  * (W. Mula, N. Kurz, D. Lemire: Faster population counts using AVX2 instructions, arXiv:1611.07612) */
 #include <immintrin.h>
 

@@ -61,7 +61,8 @@ static size_t test_xgemm(void) {
     if (k > 3000 && (n > 3 || num_filter % 16 > 1)) continue;
     float *x = random_floats(n * k), *w = random_floats(num_filter * k), *y = malloc(n * num_filter * sizeof *y);
     float *bias = malloc(num_filter * sizeof *bias);
-    uint64_t *a = malloc(n * words * 8), *rows = malloc(num_filter * words * 8), *panels = malloc(num_filter * words * 8);
+    uint64_t *a = malloc(n * words * 8), *rows = malloc(num_filter * words * 8);
+    uint64_t *panels = malloc(num_filter * words * 8);
     for (size_t f = 0; f < num_filter; ++f) bias[f] = (float)f * 0.1f;
     const float scale = 0.3f;
     const qnn_output output = {c % 2, c % 3 ? &scale : NULL, 1, c % 5 ? bias : NULL};
@@ -86,7 +87,8 @@ static size_t check_conv(const qnn_conv2d_shape *s, int no_offset) {
   const size_t cg = s->channels / s->num_group, fg = s->num_filter / s->num_group, taps = s->kernel_h * s->kernel_w;
   const size_t words = words_for(cg), oh = qnn_conv2d_out_height(s), ow = qnn_conv2d_out_width(s);
   const size_t outputs = s->batch * s->num_filter * oh * ow, filter_words = qnn_conv2d_filter_words(s);
-  float *x = random_floats(s->batch * s->channels * s->height * s->width), *w = random_floats(s->num_filter * taps * cg);
+  float *x = random_floats(s->batch * s->channels * s->height * s->width);
+  float *w = random_floats(s->num_filter * taps * cg);
   float *nhwc = malloc(s->batch * s->channels * s->height * s->width * sizeof *nhwc);
   float *y = malloc(outputs * sizeof *y), *z = malloc(outputs * sizeof *z);
   const size_t image_words = qnn_conv2d_image_words(s);
