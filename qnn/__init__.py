@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 _PUBLIC = {  # name: module that holds it, and what it is called there (None: the module itself)
     "sym": ("symbol", None), "nd": ("ndarray", None), "gluon": ("gluon", None),
     "builtin_operators": ("layers", "builtin_operators"), "swap": ("swap", "swap"), "summary": ("summary", "summary"),
-    "load": ("inference", "load"),
+    "load": ("inference", "load"), "datasets": ("datasets", None), "reference": ("reference", None),
 }
 __all__ = sorted(_PUBLIC) + ["convert", "start", "__version__"]
 
