@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __SSE2__
+#include <xmmintrin.h>
+#endif
+
 #include "qnn.h"
 
 static uint64_t state = 88172645463325252u;
@@ -49,6 +53,23 @@ static size_t test_pack(void) {
     free(x), free(back), free(packed);
   }
   return bad;
+}
+
+/* Denormals keep their sign where the process flushes them to zero (some libraries switch that on). */
+static size_t test_flush_to_zero(void) {
+  float x[70], y[70];
+  uint64_t words[2] = {~(uint64_t)0, ~(uint64_t)0};
+  for (size_t i = 0; i < 70; ++i) x[i] = -1e-42f;
+#ifdef __SSE2__
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(before | 0x8040);  /* FTZ, DAZ */
+#endif
+  size_t bad = qnn_pack_rows(x, 1, 70, 70, words) || qnn_sign_pad(x, 1, 7, 10, 0, 0, 1.0f, y);
+#ifdef __SSE2__
+  _mm_setcsr(before);
+#endif
+  for (size_t i = 0; i < 70; ++i) bad += y[i] != -1.0f;
+  return bad + (words[0] != 0) + (words[1] != 0);
 }
 
 /* dot products of rows of floats, in the simplest way */
@@ -156,6 +177,7 @@ int main(void) {
     if (qnn_isa_select(isa) != QNN_OK || strcmp(qnn_isa_chosen(), isa) != 0) report("select", isa, 1);
     state = 88172645463325252u;
     report("pack", isa, test_pack());
+    report("flush to zero", isa, test_flush_to_zero());
     report("xgemm", isa, test_xgemm());
     report("conv2d", isa, test_conv2d());
     report("groups", isa, test_groups());
