@@ -13,6 +13,7 @@ import mxnet as mx
 from . import layers
 from .options import ActivationOptions, ConvolutionOptions, FullyConnectedOptions, legacy
 
+HIDDEN = ("ctx_group", "lr_mult", "wd_mult", "force_mirroring", "mirror_stage")  # MXNet takes them without underscores
 _layer_ids = itertools.count()
 
 
@@ -34,8 +35,9 @@ class SymbolBuilder:
 
     def enter(self, symbol, role):
         """A node of its own per input: `__qnn_input__` tells the converter where the layer begins, and keeps
-        common-subexpression elimination from merging the nodes of layers that share an input."""
-        return self._node(mx.sym.identity, symbol, name=role, attr={"__qnn_input__": role})
+        common-subexpression elimination from merging the nodes of layers that share an input. It is not called
+        conv1_weight: attr_dict() would mix its attributes with the variable's, of which optimizers read __lr_mult__."""
+        return self._node(mx.sym.identity, symbol, name=role + "_in", attr={"__qnn_input__": role})
 
     def __call__(self, op, *inputs, **attributes):
         return self._node(_find(op), *inputs, name="%s%d" % (op.strip("_").lower(), next(self.numbers)), **attributes)
@@ -50,18 +52,22 @@ class SymbolBuilder:
         return symbol
 
 
-def _automatic(name, role, symbol):
-    """The variable that MXNet's own operators would create for a missing input; it picks up the current AttrScope."""
-    return mx.sym.Variable("%s_%s" % (name, role)) if symbol is None else symbol
+def _automatic(options, role, symbol, attr):
+    """The variable that MXNet's own operators create for a missing input: with `attr` and the current AttrScope."""
+    return mx.sym.Variable("%s_%s" % (options.name, role), attr=attr) if symbol is None else symbol
 
 
 def _name(op, name):
     return mx.name.NameManager.current.get(name, op.lower())
 
 
-def _options(kind, name, unknown, **known):
+def _options(kind, name, attr, unknown, **known):
     known.update(legacy(kind.op, name, unknown, known))
-    return kind(name=name, **known)
+    options = kind(name=name, **known)
+    for key in attr or ():
+        if key not in HIDDEN and not (key.startswith("__") and key.endswith("__")):
+            options.fail("attr", "a dict of __names__ (or %s)" % ", ".join(HIDDEN), key)
+    return options
 
 
 def QActivation(data=None, act_bit=1, backward_only=False, grad_clip=1.0, name=None, attr=None, **unknown):
@@ -72,8 +78,9 @@ def QActivation(data=None, act_bit=1, backward_only=False, grad_clip=1.0, name=N
     Raises OptionError. Source: BMXNet (arXiv:1705.09864), DoReFa-Net (arXiv:1606.06160).
     """
     name = _name("QActivation", name)
-    options = _options(ActivationOptions, name, unknown, act_bit=act_bit, backward_only=backward_only, grad_clip=grad_clip)
-    return layers.activation(SymbolBuilder(options, attr), _automatic(name, "data", data), options)
+    options = _options(ActivationOptions, name, attr, unknown, act_bit=act_bit, backward_only=backward_only,
+                       grad_clip=grad_clip)
+    return layers.activation(SymbolBuilder(options, attr), _automatic(options, "data", data, attr), options)
 
 
 def QConvolution(data=None, weight=None, bias=None, kernel=(), num_filter=0, stride=(), dilate=(), pad=(), num_group=1,
@@ -90,12 +97,12 @@ def QConvolution(data=None, weight=None, bias=None, kernel=(), num_filter=0, str
     """
     name = _name("QConvolution", name)
     options = _options(
-        ConvolutionOptions, name, unknown, kernel=kernel, num_filter=num_filter, stride=stride, dilate=dilate, pad=pad,
+        ConvolutionOptions, name, attr, unknown, kernel=kernel, num_filter=num_filter, stride=stride, dilate=dilate, pad=pad,
         num_group=num_group, no_bias=no_bias, act_bit=act_bit, weight_bit=weight_bit, pad_value=pad_value,
         no_offset=no_offset, scaling=scaling, grad_clip=grad_clip, layout=layout)
-    bias = None if options.no_bias else _automatic(name, "bias", bias)
-    return layers.convolution(SymbolBuilder(options, attr), _automatic(name, "data", data),
-                              _automatic(name, "weight", weight), bias, options)
+    bias = None if options.no_bias else _automatic(options, "bias", bias, attr)
+    return layers.convolution(SymbolBuilder(options, attr), _automatic(options, "data", data, attr),
+                              _automatic(options, "weight", weight, attr), bias, options)
 
 
 def QFullyConnected(data=None, weight=None, bias=None, num_hidden=0, flatten=True, no_bias=True, act_bit=1, weight_bit=1,
@@ -107,11 +114,11 @@ def QFullyConnected(data=None, weight=None, bias=None, num_hidden=0, flatten=Tru
     """
     name = _name("QFullyConnected", name)
     options = _options(
-        FullyConnectedOptions, name, unknown, num_hidden=num_hidden, flatten=flatten, no_bias=no_bias, act_bit=act_bit,
+        FullyConnectedOptions, name, attr, unknown, num_hidden=num_hidden, flatten=flatten, no_bias=no_bias, act_bit=act_bit,
         weight_bit=weight_bit, no_offset=no_offset, scaling=scaling, grad_clip=grad_clip)
-    bias = None if options.no_bias else _automatic(name, "bias", bias)
-    return layers.fully_connected(SymbolBuilder(options, attr), _automatic(name, "data", data),
-                                  _automatic(name, "weight", weight), bias, options)
+    bias = None if options.no_bias else _automatic(options, "bias", bias, attr)
+    return layers.fully_connected(SymbolBuilder(options, attr), _automatic(options, "data", data, attr),
+                                  _automatic(options, "weight", weight, attr), bias, options)
 
 
 QConvolution_v1 = QConvolution  # BMXNet's older operator of the same meaning

@@ -340,7 +340,7 @@ def test_attributes_stay():
         weight = mx.sym.Variable("a_weight", lr_mult=0.1, init=mx.init.One())
         net = conv(mx.sym.Variable("data"), "a", weight=weight, attr={"__note__": "x"})
     attributes = qnn.swap(net, skip=())[0].attr_dict()
-    for node in ("a", "a_qactivation", "a_qactivation_data"):
+    for node in ("a", "a_qactivation", "a_qactivation_data_in"):
         assert attributes[node]["__ctx_group__"] == "stage1"
     assert attributes["a"]["__note__"] == "x"
     assert attributes["a_weight"]["__lr_mult__"] == "0.1"
