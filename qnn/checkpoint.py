@@ -14,8 +14,9 @@ from .graph import Graph, Node
 BMXNET_OPERATORS = ("QActivation", "QConvolution", "QConvolution_v1", "QFullyConnected")
 LOSSES = ("SoftmaxOutput", "Softmax", "LinearRegressionOutput", "LogisticRegressionOutput", "MAERegressionOutput",
           "SVMOutput")
-# MXNet reads the auxiliary states of these without counting their inputs.
-NUM_INPUTS = {"BatchNorm": 5, "BatchNorm_v1": 5, "CuDNNBatchNorm": 5, "_contrib_BatchNormWithReLU": 5,
+# MXNet reads inputs of these without counting them.
+NUM_INPUTS = {"_qnn_sign": 1, "_qnn_ste_identity": 1,
+              "BatchNorm": 5, "BatchNorm_v1": 5, "CuDNNBatchNorm": 5, "_contrib_BatchNormWithReLU": 5,
               "_contrib_SyncBatchNorm": 5, "IdentityAttachKLSparseReg": 2}
 PARAMETER_ENDINGS = ("_weight", "_bias", "_gamma", "_beta", "_moving_mean", "_moving_var", "_running_mean",
                      "_running_var")
@@ -64,9 +65,10 @@ def _check_operators(graph, prefix, epoch, path):
     """Every operator must be known to this MXNet, and have the inputs that MXNet does not count."""
     known = set(mx.operator.get_all_registered_operators())
     for node in graph.nodes():
-        if node.op in NUM_INPUTS and len(node.inputs) != NUM_INPUTS[node.op]:
+        expected = _num_inputs(node)
+        if expected not in (None, len(node.inputs)):
             raise ValueError("%s: operator %s of '%s' has %d inputs, expected %d" % (
-                path, node.op, node.name, len(node.inputs), NUM_INPUTS[node.op]))
+                path, node.op, node.name, len(node.inputs), expected))
         if node.is_variable or node.op in known:
             continue
         if node.op in BMXNET_OPERATORS:
@@ -76,6 +78,13 @@ def _check_operators(graph, prefix, epoch, path):
             raise ValueError("%s: operator %s of '%s' needs qnn's native library, which is not built here: "
                              "run pip install -e . or leave the source folder" % (path, node.op, node.name))
         raise ValueError("%s: operator %s of '%s' is unknown to MXNet %s" % (path, node.op, node.name, mx.__version__))
+
+
+def _num_inputs(node):
+    """How many inputs an operator has that MXNet does not count the inputs of; None for the others."""
+    if node.op.startswith("_qnn_packed_"):
+        return 2 + sum(node.attrs.get(flag, "").lower() in ("true", "1") for flag in ("has_scale", "has_bias"))
+    return NUM_INPUTS.get(node.op)
 
 
 def _variables(graph, path):

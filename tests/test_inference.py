@@ -222,6 +222,7 @@ def find(nodes, name):
     (lambda nodes: find(nodes, "bn0")["inputs"][0].__setitem__(1, 7), "operator 'bn0' reads output 7 of 'conv0'"),
     (lambda nodes: find(nodes, "bn0")["inputs"][1].__setitem__(1, 1), "operator 'bn0' reads output 1 of 'bn0_gamma'"),
     (lambda nodes: find(nodes, "bn0")["inputs"].pop(), "operator BatchNorm of 'bn0' has 4 inputs, expected 5"),
+    (lambda nodes: find(nodes, "softmax_label").update(op="_qnn_packed_fully_connected"), "0 inputs, expected 2"),
     (lambda nodes: find(nodes, "softmax_label").update(op="BatchNorm"), "'softmax_label' has 0 inputs, expected 5"),
     (lambda nodes: find(nodes, "fc1_weight").update(attrs={"__dtype__": "77"}), "'fc1_weight' has __dtype__ '77'"),
     (lambda nodes: find(nodes, "bn0_beta").update(name="bn0_gamma"), "two variables are called 'bn0_gamma'"),
