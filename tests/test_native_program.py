@@ -17,6 +17,7 @@ def _load_build_native():
     return module
 
 
+@pytest.mark.slow
 def test_kernels_under_sanitizers(tmp_path):
     if not shutil.which("gcc"):
         message = "gcc not found: apt install gcc"
