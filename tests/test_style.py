@@ -25,4 +25,4 @@ def test_passes(tool, arguments, tmp_path):
 def test_module_says_what_it_defines(path):
     text = path.read_text()
     assert not text.strip() or text.startswith('"""'), "%s has no docstring" % path
-    assert len(text.splitlines()) <= 300, "%s is more than one idea" % path
+    assert len(text.splitlines()) <= 350, "%s is more than one idea" % path
