@@ -5,6 +5,7 @@ Layout (little-endian): u64 0x112, u64 0, u64 count, arrays, u64 count, names (u
 i32 storage type, shape (i32 ndim, i64 dims), i32 device type, i32 device id, i32 dtype, data. Older arrays: magic
 0xF993FAC8 (no storage type, u32 ndim, i64 dims) or none at all (u32 ndim, u32 dims).
 """
+import errno
 import os
 import struct
 import tempfile
@@ -78,6 +79,8 @@ def load_params(path):
         if named != count:
             raise FileFormatError("%d names for %d arrays" % (named, count))
         names = [reader.take(reader.unpack("Q")[0]).decode("utf-8") for _ in range(count)]
+        if reader.at < len(reader.content):
+            raise FileFormatError("%d bytes too many" % (len(reader.content) - reader.at))
     except FileFormatError as error:
         raise FileFormatError("%s: not a parameter file: %s" % (path, error)) from None
     except UnicodeDecodeError:
@@ -86,12 +89,14 @@ def load_params(path):
 
 
 def dump_params(arrays):
-    """The bytes of a .params file of {name: numpy array}, as mx.nd.save writes them."""
+    """The bytes of a .params file of {name: numpy array}, as mx.nd.save writes them. Raises ValueError."""
     parts = [struct.pack("<QQQ", LIST_MAGIC, 0, len(arrays))]
     for name, array in arrays.items():
         array = np.asarray(array)
         if str(array.dtype) not in DTYPES:
             raise ValueError("%s: dtype is one of %s, got %s" % (name, ", ".join(DTYPES), array.dtype))
+        if array.ndim == 0:  # in these files 0 axes mean "no array", and nothing follows
+            raise ValueError("%s: an array of at least one axis is expected, got a scalar" % name)
         parts.append(struct.pack("<Iii%dqiii" % array.ndim, MAGIC_V2, 0, array.ndim, *array.shape, 1, 0,
                                  DTYPES.index(str(array.dtype))))
         parts.append(np.ascontiguousarray(array).tobytes())
@@ -111,14 +116,17 @@ def write_atomically(files):
     try:
         for path, content in files.items():
             folder = os.path.dirname(os.path.abspath(path))
-            handle, temporary = tempfile.mkstemp(prefix="." + os.path.basename(path), dir=folder)
+            try:
+                handle, temporary = tempfile.mkstemp(prefix="." + os.path.basename(path), dir=folder)
+            except OSError as error:  # name the file that was asked for, not the temporary one
+                raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
             written.append((temporary, path))
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
             os.chmod(temporary, 0o666 & ~_umask())
-        for temporary, path in written:
+        for _, path in written:
             if os.path.isdir(path):
-                raise IsADirectoryError("%s is a folder" % path)
+                raise IsADirectoryError(errno.EISDIR, "is a folder", os.fspath(path))
         while written:
             os.replace(*written[0])
             written.pop(0)

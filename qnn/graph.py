@@ -1,4 +1,4 @@
-"""Graph: a symbol file (`*-symbol.json`) as nodes that point at each other, for passes that rewrite it. No mxnet import.
+"""Graph: a symbol file (`*-symbol.json`) as nodes that point at each other, for passes that rewrite it; without mxnet.
 
 A node has an operator (`op`, "null" for a variable), a name, attributes (strings) and inputs; an input is an entry
 `(node, index)`: output `index` of `node`. Order is never stored: `nodes()` is the depth-first order of MXNet itself, so
@@ -12,9 +12,11 @@ import json
 
 from .files import FileFormatError, write_atomically
 
+UNVERSIONED = 800  # version of files that name none; MXNet brings their attributes up to date
+
 
 class Node:
-    """One operator or variable. inputs: list of (Node, output index); attrs: dict of strings; extra: unknown JSON keys."""
+    """An operator or variable. inputs: list of (Node, output index); attrs: dict of strings; extra: other JSON keys."""
 
     __slots__ = ("op", "name", "attrs", "inputs", "extra")
 
@@ -31,10 +33,11 @@ class Node:
 
 
 class Graph:
-    """Nodes reachable from `heads` (a list of entries); `version` is the MXNet version number of the file."""
+    """Nodes reachable from `heads` (a list of entries); `version` is the MXNet version number of the file, `extra` its
+    other attributes (is_np_shape)."""
 
-    def __init__(self, heads, version=10901):
-        self.heads, self.version = list(heads), version
+    def __init__(self, heads, version=10901, extra=None):
+        self.heads, self.version, self.extra = list(heads), version, dict(extra or {})
 
     @classmethod
     def load(cls, path):
@@ -57,6 +60,8 @@ class Graph:
         except json.JSONDecodeError as error:
             raise FileFormatError("%s: not an MXNet symbol: broken JSON at line %d (%s)"
                                   % (source, error.lineno, error.msg)) from None
+        except RecursionError:
+            raise FileFormatError("%s: not an MXNet symbol: nested too deeply" % source) from None
 
     @classmethod
     def _parse(cls, document):
@@ -65,19 +70,23 @@ class Graph:
         nodes = []
         for number, item in enumerate(document["nodes"]):
             try:
-                node = Node(item["op"], item["name"], extra={k: v for k, v in item.items() if k == "subgraphs"})
+                extra = {k: v for k, v in item.items() if k == "subgraphs"}
+                node = Node(_text(item["op"]), _text(item["name"]), extra=extra)
                 for key in ("param", "attr", "attrs"):
                     node.attrs.update({str(k): str(v) for k, v in (item.get(key) or {}).items()})
                 node.inputs = [_entry(nodes, entry) for entry in item["inputs"]]
-            except (KeyError, TypeError, ValueError, AttributeError):
+            except (LookupError, TypeError, ValueError, AttributeError):
                 raise FileFormatError("node %d is malformed" % number) from None
             nodes.append(node)
         try:
             heads = [_entry(nodes, entry) for entry in document["heads"]]
-            version = int(document.get("attrs", {}).get("mxnet_version", ["int", 10901])[1])
-        except (TypeError, ValueError, IndexError, AttributeError):
+            extra = dict(document.get("attrs", {}))
+            version = int(extra.pop("mxnet_version", ["int", UNVERSIONED])[1])
+        except (TypeError, ValueError, LookupError, AttributeError):
             raise FileFormatError("its heads are malformed") from None
-        return cls(heads, version)
+        if not heads:
+            raise FileFormatError("it has no heads")
+        return cls(heads, version, extra)
 
     def nodes(self):
         """All nodes, inputs before users, in MXNet's own depth-first order."""
@@ -138,7 +147,8 @@ class Graph:
         return json.dumps({"nodes": items, "arg_nodes": [i for i, node in enumerate(nodes) if node.is_variable],
                            "node_row_ptr": list(range(len(nodes) + 1)),
                            "heads": [[number[node], index, 0] for node, index in self.heads],
-                           "attrs": {"mxnet_version": ["int", self.version]}}, indent=2)
+                           "attrs": {**self.extra, "mxnet_version": ["int", self.version]}},
+                          indent=2, ensure_ascii=False)  # MXNet reads UTF-8 but no \u escapes
 
     def save(self, path):
         """Writes the symbol file, whole or not at all."""
@@ -147,6 +157,12 @@ class Graph:
     def copy(self):
         """An independent graph with nodes of its own."""
         return Graph.from_json(self.to_json())
+
+
+def _text(value):
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
 
 def _entry(nodes, item):

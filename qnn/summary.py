@@ -39,7 +39,7 @@ class ModelProfile:
     layers: list[LayerProfile] = field(default_factory=list)
 
     def _by_width(self, attribute):
-        totals: dict[int, int] = {}
+        totals = {}
         for layer in self.layers:
             for width, count in getattr(layer, attribute).items():
                 totals[width] = totals.get(width, 0) + count
@@ -204,7 +204,7 @@ def infer_shapes(graph, known):
                          % ", ".join(known))
     found = list(zip(internals.list_outputs(), outputs))
     found += zip(internals.list_auxiliary_states(), auxiliary)
-    by_name: dict[str, list] = {}
+    by_name = {}
     for name, shape in found:
         match = re.match(r"qnn_node(\d+)__", name)
         by_name.setdefault(match[0] if match else name, []).append(tuple(shape))
