@@ -8,7 +8,7 @@ gradient carries the 1/2 by itself. MXNet's Convolution brings oneDNN, grad_req=
 
 Every input passes through an `identity` of its own (`enter`): lib_api operators and `clip` ignore grad_req='add' and sum
 gradients of eight or more consumers wrongly; identity does neither. The last node carries the layer's name and marks
-(`leave`). A convolution ends in a Reshape to its own shape, because inference would not be a function of the integers
+(`leave`). A convolution is followed by a Reshape to its own shape, as inference would not be a function of the integers
 without it: oneDNN merges a BatchNorm that follows into the quantized weights when it runs without gradients, and computes
 BatchNorm with one rounding less on its own blocked layout than on plain NCHW. Behind the Reshape there is plain NCHW.
 """
@@ -157,8 +157,9 @@ def convolution(build, data, weight, bias, options):
     axes = tuple(range(1, rank + 2))
     out = _product(build, "Convolution", data, weight, bias, o, axes, dict(pad=o.pad, border=o.border) if is_bordered else {},
                    pad=(0,) * rank if is_bordered else o.pad, **geometry)
+    out = build("Reshape", out, shape=(-2,))
     if o.scaling == "none" and bias is None:
-        return build.leave(build("Reshape", out, shape=(-2,)))
+        return build.leave(out)
     return build.leave(_scale_and_bias(build, out, weight, bias, o, axes, (1, -1) + (1,) * rank))
 
 
