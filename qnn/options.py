@@ -1,7 +1,7 @@
 """Options: the arguments of the Q layers, checked once, with one error sentence each; the same for sym, nd and gluon.
 
-Attributes of BMXNet's operators that change nothing here (cudnn_off, workspace, gradient_update_mode ...) are accepted and
-dropped; unknown ones are an error that lists the known.
+Attributes of BMXNet's operators that change nothing here (cudnn_off, workspace, gradient_update_mode ...) are accepted
+and dropped; unknown ones are an error that lists the known.
 """
 import warnings
 from dataclasses import dataclass, field, fields
@@ -23,13 +23,17 @@ def _integer(value):
 
 
 def _boolean(value):
-    named = {"true": True, "1": True, "false": False, "0": False}
-    return named[value.lower()] if isinstance(value, str) else bool(value)
+    if isinstance(value, str):
+        return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+    if value not in (True, False):
+        raise ValueError(value)
+    return bool(value)
 
 
 def _tuple(value):
+    """Sizes from a sequence or from MXNet's strings: "(3, 3)", "[3, 3]", and "(3L, 3L)" that Python 2 wrote."""
     if isinstance(value, str):
-        value = [part for part in value.strip("()[] ").split(",") if part.strip()]
+        value = [part.strip().rstrip("L") for part in value.strip("()[] ").split(",") if part.strip()]
     return tuple(_integer(v) for v in value)
 
 
@@ -48,7 +52,7 @@ class _Options:
         value = getattr(self, argument)
         try:
             converted = convert(value)
-        except (TypeError, ValueError, KeyError):
+        except (TypeError, ValueError, KeyError, OverflowError):
             self.fail(argument, expected, value)
         if not allowed(converted):
             self.fail(argument, expected, value)
@@ -59,7 +63,7 @@ class _Options:
         self.convert("grad_clip", float, "a number above 0", lambda v: v > 0)
 
     def attributes(self):
-        """Markers for the layer's last node, {"__qnn_act_bit__": "1", ...}: the converter finds layers by them alone."""
+        """Marks of the layer's last node, {"__qnn_act_bit__": "1", ...}: the converter finds layers by them alone."""
         marks = {"__qnn_%s__" % f.name: str(getattr(self, f.name)) for f in fields(self) if f.name != "name"}
         return {"__qnn_op__": self.op, **marks}
 
@@ -120,7 +124,7 @@ class FullyConnectedOptions(_LayerOptions):
 
 @dataclass
 class ConvolutionOptions(_LayerOptions):
-    """QConvolution: Convolution's arguments, pad_value (what a 1-bit layer pads with: +1, -1, 0), and the Q layers' own."""
+    """QConvolution: Convolution's arguments, pad_value (what 1-bit data are padded with: +1, -1, 0) and more."""
 
     op = "QConvolution"
     kernel: tuple = ()
@@ -137,8 +141,8 @@ class ConvolutionOptions(_LayerOptions):
         self.convert("kernel", _tuple, "a tuple of 1 to 3 sizes", lambda v: 1 <= len(v) <= 3 and min(v) > 0)
         rank = len(self.kernel)
         for argument, default, least in (("stride", 1, 1), ("dilate", 1, 1), ("pad", 0, 0)):
-            setattr(self, argument, getattr(self, argument) or (default,) * rank)
-            self.convert(argument, _tuple, "%d numbers from %d on, as kernel has" % (rank, least),
+            self.convert(argument, lambda v, default=default: (_tuple(v) if v is not None else ()) or (default,) * rank,
+                         "%d numbers from %d on, as kernel has" % (rank, least),
                          lambda v, least=least: len(v) == rank and min(v) >= least)
         self.convert("num_filter", _integer, "a number above 0", lambda v: v > 0)
         self.convert("num_group", _integer, "a divisor of num_filter=%d" % self.num_filter,

@@ -58,7 +58,10 @@ def _automatic(options, role, symbol, attr):
 
 
 def _name(op, name):
-    return mx.name.NameManager.current.get(name, op.lower())
+    current = mx.name.NameManager._current  # as MXNet's own operators do: NameManager.current warns of its deprecation
+    if not hasattr(current, "value"):
+        current.value = mx.name.NameManager()
+    return current.value.get(name, op.lower())
 
 
 def _options(kind, name, attr, unknown, **known):
