@@ -42,5 +42,11 @@ def convert(*args, **kwargs):
     return run(*args, **kwargs)
 
 
-if os.path.basename(sys.argv[0] if sys.argv else "") != "qnn":  # the command line: `qnn --help` needs no MXNet
+def _is_command():
+    """True inside `qnn` and `python -m qnn` (which 3.9 cannot tell from other -m): `qnn --help` needs no MXNet."""
+    program = sys.argv[0] if sys.argv else ""
+    return os.path.basename(program) == "qnn" or getattr(sys, "orig_argv", [])[1:3] == ["-m", "qnn"]
+
+
+if not _is_command():
     start()

@@ -23,7 +23,7 @@ def run(args):
     from qnn.inference import Model
 
     models, curves = {}, {}
-    with tqdm(total=2 * args.epochs, desc="train", unit="epoch", leave=False) as progress:
+    with tqdm(total=2 * args.epochs, desc="train", unit="epoch", leave=False, disable=None) as progress:
         for name in ("float", "binary"):
             models[name], curves[name] = demo.train(name == "binary", args.epochs, progress)
     binary = models["binary"]
