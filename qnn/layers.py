@@ -6,11 +6,12 @@ two ways to build it.
 The offset map (K + dot)/2 costs nothing: weights are -1/2, +1/2 and K/2 is the bias, all exact in float32, so that the
 gradient carries the 1/2 by itself. MXNet's Convolution brings oneDNN, grad_req='add', several devices and GPUs.
 
-Every input passes through an `identity` of its own (`enter`): lib_api operators and `clip` ignore grad_req='add' and sum
-gradients of eight or more consumers wrongly; identity does neither. The last node carries the layer's name and marks
-(`leave`). A convolution is followed by a Reshape to its own shape, as inference would not be a function of the integers
-without it: oneDNN merges a BatchNorm that follows into the quantized weights when it runs without gradients, and computes
-BatchNorm with one rounding less on its own blocked layout than on plain NCHW. Behind the Reshape there is plain NCHW.
+Every input passes through an `identity` of its own (`enter`): lib_api operators and `clip` ignore grad_req='add' and
+sum gradients of eight or more consumers wrongly; identity does neither. The last node carries the layer's name and
+marks (`leave`). A convolution is followed by a Reshape to its own shape, as inference would not be a function of the
+integers without it: oneDNN merges a BatchNorm that follows into the quantized weights when it runs without gradients,
+and computes BatchNorm with one rounding less on its own blocked layout than on plain NCHW. Behind the Reshape there is
+plain NCHW.
 """
 import os
 from contextlib import contextmanager
@@ -86,8 +87,8 @@ def quantize_k(build, x, k_bits):
 
 
 def quantize_weight(build, w, weight_bit, clip):
-    """Quantized weights (see reference.quantize_weight). The maximum is a constant to the gradient: it rescales the whole
-    tensor, and one weight's update would otherwise depend on which weight is the largest."""
+    """Quantized weights (see reference.quantize_weight). The maximum is a constant to the gradient: it rescales the
+    whole tensor, and one weight's update would otherwise depend on which weight is the largest."""
     if weight_bit == 1:
         return sign(build, w, clip)
     if weight_bit == 32:
@@ -95,7 +96,7 @@ def quantize_weight(build, w, weight_bit, clip):
     squashed = build("tanh", w)
     limit = build("max", build("abs", build("BlockGrad", squashed)), keepdims=True)
     limit = build("_mul_scalar", build("_maximum_scalar", limit, scalar=1e-12), scalar=2.0)
-    unit = build("elemwise_div", squashed, build("broadcast_like", limit, w))  # elemwise: w's shape is inferred through it
+    unit = build("elemwise_div", squashed, build("broadcast_like", limit, w))  # elemwise: infers w's shape
     unit = quantize_k(build, build("_plus_scalar", unit, scalar=0.5), weight_bit)
     return build("_minus_scalar", build("_mul_scalar", unit, scalar=2.0), scalar=1.0)
 
@@ -132,8 +133,8 @@ def _product(build, op, data, weight, bias, options, axes, data_options, **attri
 def _scale_and_bias(build, out, weight, bias, options, axes, shape):
     """out * scale + bias; `shape` makes a vector of filters broadcast against `out`. Scales carry their gradient.
 
-    Shapes of weight and bias become known in MXNet's backward sweep only, and a native operator behind this layer cannot wait:
-    the last node takes its shape from `out`.
+    Shapes of weight and bias become known in MXNet's backward sweep only, and a native operator behind this one cannot
+    wait: the last node takes its shape from `out`.
     """
     result = out
     if options.scaling != "none":
@@ -155,7 +156,8 @@ def convolution(build, data, weight, bias, options):
                                  no_bias=bias is None, pad=o.pad, **geometry))
     is_bordered = o.border != 0 and any(o.pad)
     axes = tuple(range(1, rank + 2))
-    out = _product(build, "Convolution", data, weight, bias, o, axes, dict(pad=o.pad, border=o.border) if is_bordered else {},
+    data_options = dict(pad=o.pad, border=o.border) if is_bordered else {}
+    out = _product(build, "Convolution", data, weight, bias, o, axes, data_options,
                    pad=(0,) * rank if is_bordered else o.pad, **geometry)
     out = build("Reshape", out, shape=(-2,))
     if o.scaling == "none" and bias is None:

@@ -1,7 +1,7 @@
 """Library: registers qnn's native operators with MXNet, exactly once per process.
 
-A third mx.library.load of the same file raises, and every load writes all operators into mx.sym anew; so the registry of
-MXNet itself is asked first, which holds even when `qnn` is imported again after being dropped from sys.modules.
+A third mx.library.load of the same file raises, and every load writes all operators into mx.sym anew; so the registry
+of MXNet itself is asked first, which holds even when `qnn` is imported again after being dropped from sys.modules.
 """
 import mxnet as mx
 

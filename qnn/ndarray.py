@@ -1,5 +1,5 @@
-"""qnn.nd: QActivation, QConvolution, QFullyConnected on arrays, with the calling convention of mx.nd; recorded by autograd.
-Formulas and arguments: qnn/symbol.py. Installed on mx.nd too.
+"""qnn.nd: QActivation, QConvolution, QFullyConnected on arrays, with the calling convention of mx.nd; recorded by
+autograd. Formulas and arguments: qnn/symbol.py. Installed on mx.nd too.
 """
 import mxnet as mx
 import numpy as np
@@ -57,9 +57,9 @@ def QActivation(data, act_bit=1, backward_only=False, grad_clip=1.0, out=None, n
                 backward_only=backward_only, grad_clip=grad_clip)
 
 
-def QConvolution(data, weight, bias=None, kernel=(), num_filter=0, stride=(), dilate=(), pad=(), num_group=1, no_bias=True,
-                 act_bit=1, weight_bit=1, pad_value=1, no_offset=False, scaling="none", grad_clip=1.0, layout=None, out=None,
-                 name=None, **unknown):
+def QConvolution(data, weight, bias=None, kernel=(), num_filter=0, stride=(), dilate=(), pad=(), num_group=1,
+                 no_bias=True, act_bit=1, weight_bit=1, pad_value=1, no_offset=False, scaling="none", grad_clip=1.0,
+                 layout=None, out=None, name=None, **unknown):
     """Convolution of quantized data with quantized weights; see qnn.sym.QConvolution."""
     return _run(layers.convolution, ConvolutionOptions, (data, weight, bias), unknown, out, name, kernel=kernel,
                 num_filter=num_filter, stride=stride, dilate=dilate, pad=pad, num_group=num_group, no_bias=no_bias,

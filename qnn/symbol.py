@@ -1,5 +1,5 @@
-"""qnn.sym: QActivation, QConvolution, QFullyConnected with the calling convention of mx.sym: names, automatic variables,
-AttrScope, `attr`. Installed on mx.sym too, so that BMXNet scripts run unchanged.
+"""qnn.sym: QActivation, QConvolution, QFullyConnected with the calling convention of mx.sym: names, automatic
+variables, AttrScope, `attr`. Installed on mx.sym too, so that BMXNet scripts run unchanged.
 
     net = mx.sym.Variable("data")
     net = qnn.sym.QConvolution(qnn.sym.QActivation(net), kernel=(3, 3), num_filter=64, pad=(1, 1), name="conv1")
@@ -93,23 +93,23 @@ def QConvolution(data=None, weight=None, bias=None, kernel=(), num_filter=0, str
 
     data: (N, C, *spatial) float32; weight: (num_filter, C/num_group, *kernel); bias: (num_filter,).
     1-bit data and weights: accum = (K + dot)/2 in 0..K with K = C/num_group * prod(kernel), or dot in -K..K with
-    no_offset=True; other bits: accum = dot. Data is quantized first, then padded with pad_value (+1 BMXNet v1, -1 BMXNet v2,
-    0 what Convolution does); data of 2..32 bits is padded with 0. scale: 1, mean|weight| ('layer'), or mean|weight| per
-    filter ('filter'). 32/32 bits is Convolution itself. Latent weights are never overwritten; their gradient passes where
-    |w| <= grad_clip. Raises OptionError. Source: BMXNet, XNOR-Net (arXiv:1603.05279) for scaling.
+    no_offset=True; other bits: accum = dot. Data is quantized first, then padded by pad_value (+1 BMXNet v1, -1 BMXNet
+    v2, 0 what Convolution does); data of 2..32 bits is padded with 0. scale: 1, mean|weight| ('layer'), or mean|weight|
+    per filter ('filter'). 32/32 bits is Convolution itself. Latent weights are never overwritten; their gradient passes
+    where |w| <= grad_clip. Raises OptionError. Source: BMXNet, XNOR-Net (arXiv:1603.05279) for scaling.
     """
     name = _name("QConvolution", name)
     options = _options(
-        ConvolutionOptions, name, attr, unknown, kernel=kernel, num_filter=num_filter, stride=stride, dilate=dilate, pad=pad,
-        num_group=num_group, no_bias=no_bias, act_bit=act_bit, weight_bit=weight_bit, pad_value=pad_value,
+        ConvolutionOptions, name, attr, unknown, kernel=kernel, num_filter=num_filter, stride=stride, dilate=dilate,
+        pad=pad, num_group=num_group, no_bias=no_bias, act_bit=act_bit, weight_bit=weight_bit, pad_value=pad_value,
         no_offset=no_offset, scaling=scaling, grad_clip=grad_clip, layout=layout)
     bias = None if options.no_bias else _automatic(options, "bias", bias, attr)
     return layers.convolution(SymbolBuilder(options, attr), _automatic(options, "data", data, attr),
                               _automatic(options, "weight", weight, attr), bias, options)
 
 
-def QFullyConnected(data=None, weight=None, bias=None, num_hidden=0, flatten=True, no_bias=True, act_bit=1, weight_bit=1,
-                    no_offset=False, scaling="none", grad_clip=1.0, name=None, attr=None, **unknown):
+def QFullyConnected(data=None, weight=None, bias=None, num_hidden=0, flatten=True, no_bias=True, act_bit=1,
+                    weight_bit=1, no_offset=False, scaling="none", grad_clip=1.0, name=None, attr=None, **unknown):
     """Product of quantized data and weights: y = accum * scale + bias, as QConvolution has it.
 
     data: (N, ...) float32, flattened to (N, K), or (..., K) with flatten=False; weight: (num_hidden, K).
@@ -117,8 +117,8 @@ def QFullyConnected(data=None, weight=None, bias=None, num_hidden=0, flatten=Tru
     """
     name = _name("QFullyConnected", name)
     options = _options(
-        FullyConnectedOptions, name, attr, unknown, num_hidden=num_hidden, flatten=flatten, no_bias=no_bias, act_bit=act_bit,
-        weight_bit=weight_bit, no_offset=no_offset, scaling=scaling, grad_clip=grad_clip)
+        FullyConnectedOptions, name, attr, unknown, num_hidden=num_hidden, flatten=flatten, no_bias=no_bias,
+        act_bit=act_bit, weight_bit=weight_bit, no_offset=no_offset, scaling=scaling, grad_clip=grad_clip)
     bias = None if options.no_bias else _automatic(options, "bias", bias, attr)
     return layers.fully_connected(SymbolBuilder(options, attr), _automatic(options, "data", data, attr),
                                   _automatic(options, "weight", weight, attr), bias, options)

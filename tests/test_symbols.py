@@ -1,5 +1,6 @@
 """qnn.sym behaves like mx.sym: names, automatic variables, scopes, attributes, saving, tools that walk a graph."""
 import pickle
+import threading
 
 import mxnet as mx
 import numpy as np
@@ -54,6 +55,15 @@ def test_automatic_names_count_up_by_operator():
         assert [first.name, second.name] == ["qconvolution0", "qconvolution1"]
         assert qnn.sym.QActivation(data).name == "qactivation0"
         assert mx.sym.Convolution(data, kernel=(1, 1), num_filter=1).name == "convolution0"  # we count none of theirs
+
+
+def test_layers_are_made_in_a_new_thread():
+    """MXNet's name and attribute scopes are thread-local and start empty."""
+    nets = []
+    thread = threading.Thread(target=lambda: nets.append(qnn.sym.QActivation(mx.sym.Variable("data"))))
+    thread.start()
+    thread.join(30)
+    assert nets[0].name == "qactivation0"
 
 
 @BOTH
