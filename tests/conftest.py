@@ -4,6 +4,17 @@ from pathlib import Path
 
 import pytest
 
+import qnn  # before any test file imports mxnet: MXNet 1.9.1 alone does not import on numpy 1.24 and newer
+
+
+@pytest.fixture(params=["native", "builtin"])
+def operators(request):
+    """Runs a test on the native operators and once more on MXNet's own."""
+    if request.param == "native" and not qnn.backend.is_native:
+        pytest.skip("qnn._native is not built")
+    with qnn.builtin_operators(request.param == "builtin"):
+        yield request.param
+
 
 @pytest.fixture(scope="session")
 def data_root():

@@ -19,15 +19,6 @@ ABOVE = np.nextafter(np.float32(1), np.float32(2))
 EDGES = np.array([1, -1, ABOVE, -ABOVE, 0, -0.0, 0.5, -0.5, 1e-45, -1e-45, np.nan, np.inf, -np.inf], np.float32)
 
 
-@pytest.fixture(params=["native", "builtin"])
-def operators(request):
-    """Runs a test on the native operators and once more on MXNet's own."""
-    if request.param == "native" and not qnn.backend.is_native:
-        pytest.skip("qnn._native is not built")
-    with qnn.builtin_operators(request.param == "builtin"):
-        yield request.param
-
-
 def _floats(rng, *shape):
     """Random floats around the window: some exactly on its edge, some zeros of both signs."""
     x = rng.randn(*shape).astype(np.float32)

@@ -10,15 +10,6 @@ from qnn import reference
 CONSUMERS = 12  # MXNET_EXEC_INPLACE_GRAD_SUM_CAP is 8
 
 
-@pytest.fixture(params=["native", "builtin"])
-def operators(request):
-    """Runs a test on the native operators and once more on MXNet's own."""
-    if request.param == "native" and not qnn.backend.is_native:
-        pytest.skip("qnn._native is not built")
-    with qnn.builtin_operators(request.param == "builtin"):
-        yield request.param
-
-
 def _floats(rng, *shape):
     x = rng.randn(*shape).astype(np.float32)
     x[rng.rand(*shape) < 0.1] = -0.0

@@ -9,15 +9,6 @@ import qnn
 from qnn import reference
 
 
-@pytest.fixture(params=["native", "builtin"])
-def operators(request):
-    """Runs a test on the native operators and once more on MXNet's own."""
-    if request.param == "native" and not qnn.backend.is_native:
-        pytest.skip("qnn._native is not built")
-    with qnn.builtin_operators(request.param == "builtin"):
-        yield request.param
-
-
 def _grads(op, arrays, head, **options):
     arrays = [mx.nd.array(array) for array in arrays]
     for array in arrays:

@@ -32,15 +32,6 @@ DENSE = {  # name: (data shape, num_hidden)
 }
 
 
-@pytest.fixture(params=["native", "builtin"])
-def operators(request):
-    """Runs a test on the native operators and once more on MXNet's own."""
-    if request.param == "native" and not qnn.backend.is_native:
-        pytest.skip("qnn._native is not built")
-    with qnn.builtin_operators(request.param == "builtin"):
-        yield request.param
-
-
 def _floats(rng, *shape):
     """Random floats with zeros of both signs among them."""
     x = rng.randn(*shape).astype(np.float32)

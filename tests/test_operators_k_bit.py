@@ -13,15 +13,6 @@ from qnn import reference
 BITS = (2, 3, 4, 7, 8, 15, 16, 23, 24, 25, 31)
 
 
-@pytest.fixture(params=["native", "builtin"])
-def operators(request):
-    """Runs a test on the native operators and once more on MXNet's own."""
-    if request.param == "native" and not qnn.backend.is_native:
-        pytest.skip("qnn._native is not built")
-    with qnn.builtin_operators(request.param == "builtin"):
-        yield request.param
-
-
 def _weights_off_edges(rng, shape, k_bits):
     """Weights of which tanh(w)/(2 max) + 1/2 is at least 0.01 levels from every rounding edge."""
     levels = 2 ** k_bits - 1

@@ -190,7 +190,7 @@ def test_prediction_from_several_threads():
 # ---- in processes of their own ---------------------------------------------------------------------------------------
 
 STEP = """
-import mxnet as mx, numpy as np, qnn
+import qnn, mxnet as mx, numpy as np
 rng = np.random.RandomState(0)
 net = qnn.sym.QActivation(mx.sym.Variable("data"))
 net = qnn.sym.QConvolution(net, kernel=(3, 3), num_filter=4, pad=(1, 1), name="c")
@@ -203,7 +203,7 @@ executor.backward(mx.nd.ones(out.shape))
 print(out.asnumpy().tolist(), executor.grad_dict["c_weight"].asnumpy().ravel()[:9].tolist())
 """
 LOADER = """
-import mxnet as mx, numpy as np, qnn
+import qnn, mxnet as mx, numpy as np
 qnn.nd.QActivation(mx.nd.ones((4, 100000))).wait_to_read()   # OpenMP threads exist before the fork
 x = np.random.RandomState(0).randn(24, 3, 6, 6).astype("float32")
 loader = mx.gluon.data.DataLoader(mx.gluon.data.ArrayDataset(x, np.arange(24.0)), 8, num_workers=2)

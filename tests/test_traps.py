@@ -15,7 +15,7 @@ native = pytest.mark.skipif(not qnn.backend.is_native, reason="qnn._native is no
 
 def _run(code, **environment):
     """(exit code, standard output, standard error) of a Python program: for what could crash this one."""
-    done = subprocess.run([sys.executable, "-c", "import mxnet as mx, numpy as np, qnn\n" + code], capture_output=True,
+    done = subprocess.run([sys.executable, "-c", "import qnn, mxnet as mx, numpy as np\n" + code], capture_output=True,
                           text=True, timeout=120, env={**os.environ, **environment})
     return done.returncode, done.stdout, done.stderr
 
