@@ -24,6 +24,8 @@ class NDArrayBuilder:
     def enter(self, array, role):
         if not isinstance(array, mx.nd.NDArray):
             self.options.fail(role, "an NDArray", array)
+        if array.stype != "default":
+            self.options.fail(role, "a dense array (use .tostype('default'))", array.stype)
         if array.dtype != np.float32 and not getattr(self.options, "is_float", False):
             self.options.fail(role, "a float32 array (use .astype('float32'))", np.dtype(array.dtype).name)
         if array.size == 0:

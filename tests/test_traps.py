@@ -138,6 +138,15 @@ def test_shape_mismatch_names_the_layer():
 
 
 @native
+@pytest.mark.parametrize("pad", [(2 ** 31, 0), (0, 2 ** 30), (2 ** 63, 2 ** 63)])
+def test_padding_beyond_32_bits_does_not_wrap(pad):
+    """Shapes are 32 bits wide in lib_api: a wrapped one would give too small an output."""
+    data, w = mx.nd.ones((1, 1, 2, 2)), mx.nd.ones((1, 1, 3, 3))
+    with pytest.raises(mx.MXNetError, match="pads axes up to 2147483647 elements"):
+        qnn.nd.QConvolution(data, w, kernel=(3, 3), num_filter=1, pad=pad).asnumpy()
+
+
+@native
 @pytest.mark.parametrize("shape", [(0, 3, 8, 8), (2, 0, 8, 8)])
 def test_empty_batches_are_refused_with_a_sentence(shape):
     data = mx.sym.Variable("data")
@@ -180,6 +189,11 @@ def test_other_types_than_float32_are_refused_by_symbols(dtype):
                 qnn.sym.QFullyConnected(data, num_hidden=4), qnn.sym.QConvolution(data, kernel=(1, 1), num_filter=4)):
         with pytest.raises(mx.MXNetError, match="takes float32 data, got %s; cast it first" % dtype):
             net.infer_type(data=dtype)
+
+
+def test_sparse_arrays():
+    with pytest.raises(ValueError, match=r"QActivation: data is a dense array .use .tostype\('default'\)., got 'csr'"):
+        qnn.nd.QActivation(mx.nd.array(np.eye(3)).tostype("csr"))
 
 
 def test_something_else_than_an_array():

@@ -26,6 +26,7 @@ typedef std::vector<Shape> Shapes;
 typedef std::vector<MXTensor> Tensors;
 
 const size_t kUnknown = 4294967295u;            /* MXNet's -1 */
+const size_t kMaxDim = 0x7fffffff;              /* an axis of MXNet; beyond, 32-bit shapes would wrap */
 const size_t kImageBytes = size_t(64) << 20;    /* packed images per call; alloc_cpu takes an int */
 
 void check(qnn_status status, const char *op) {
@@ -113,7 +114,13 @@ MXReturnValue sign_shape(const Attributes &attributes, Shapes *in, Shapes *out) 
   check_data_shape(shape, "QActivation");
   const std::vector<size_t> pad = sign_pad_of(attributes);
   if (pad.size() > shape.size()) fail("_qnn_sign pads axes that data of shape " + shown(shape) + " does not have");
-  for (size_t i = 0; i < pad.size(); ++i) shape[shape.size() - pad.size() + i] += 2 * static_cast<unsigned>(pad[i]);
+  for (size_t i = 0; i < pad.size(); ++i) {
+    unsigned &dim = shape[shape.size() - pad.size() + i];
+    if (pad[i] > kMaxDim || dim + 2 * pad[i] > kMaxDim)
+      fail("QConvolution pads axes up to 2147483647 elements, got pad=" + qnn::text(attributes, "pad", "()") +
+           " for data of shape " + shown((*in)[0]));
+    dim += 2 * static_cast<unsigned>(pad[i]);
+  }
   (*out)[0] = shape;
   return mxnet::ext::MX_SUCCESS;
 }
