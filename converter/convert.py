@@ -17,9 +17,10 @@ def convert(symbol, arg_params, aux_params=None):
     """Packs the 1-bit layers of a trained symbol.
 
     symbol: mx.sym.Symbol, or qnn.graph.Graph; arg_params, aux_params: {name: NDArray or numpy array}, as
-    mx.model.load_checkpoint returns them. Returns (symbol, arg_params, aux_params, report) of the packed model, an ordinary
-    MXNet model whose packed weights are int64 arrays; parameter names stay. Layers that are not 1/1 bit stay as they are;
-    the report lists them. Raises ValueError naming the layer when a parameter is missing or of another shape or dtype.
+    mx.model.load_checkpoint returns them. Returns (symbol, arg_params, aux_params, report) of the packed model, an
+    ordinary MXNet model whose packed weights are int64 arrays; parameter names stay. Layers that are not 1/1 bit stay
+    as they are; the report lists them. Raises ValueError naming the layer when a parameter is missing or of another
+    shape or dtype.
     """
     import mxnet as mx
     graph = symbol if isinstance(symbol, Graph) else Graph.from_json(symbol.tojson())
@@ -32,8 +33,8 @@ def convert(symbol, arg_params, aux_params=None):
 def convert_checkpoint(prefix, epoch, out=None, source="mxnet"):
     """Converts PREFIX-symbol.json and PREFIX-EPOCH.params into OUT-symbol.json and OUT-EPOCH.params.
 
-    out: default "binarized_" + the name, in the folder of PREFIX. source: "mxnet", or "bmxnet" for models that BMXNet v1
-    has written. Both files are written, or none. Returns the report. Raises OSError, ValueError.
+    out: default "binarized_" + the name, in the folder of PREFIX. source: "mxnet", or "bmxnet" for models that BMXNet
+    v1 has written. Both files are written, or none. Returns the report. Raises OSError, ValueError.
     """
     out = out or default_out(prefix)
     if os.path.abspath(out) == os.path.abspath(prefix):
@@ -41,7 +42,8 @@ def convert_checkpoint(prefix, epoch, out=None, source="mxnet"):
     model = run_passes(*load_source(prefix, epoch, source))
     args, auxs = model.used_params()
     symbol_path, params_path = checkpoint.paths(out, epoch)
-    params = {**{"arg:" + name: value for name, value in args.items()}, **{"aux:" + name: v for name, v in auxs.items()}}
+    params = {**{"arg:" + name: value for name, value in args.items()},
+              **{"aux:" + name: value for name, value in auxs.items()}}
     write_atomically({symbol_path: model.graph.to_json().encode("utf-8"), params_path: dump_params(params)})
     model.report.files = [symbol_path, params_path]
     return model.report

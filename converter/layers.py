@@ -1,4 +1,5 @@
-"""Layers: finds Q layers in a training graph, by the attributes that qnn/symbol.py leaves on their nodes, never by names."""
+"""Layers: finds Q layers in a training graph, by the attributes that qnn/symbol.py leaves on their nodes, never by
+names."""
 from dataclasses import dataclass, field
 
 from qnn.options import ActivationOptions, ConvolutionOptions, FullyConnectedOptions
@@ -16,7 +17,8 @@ class QLayer:
 
     @property
     def inputs(self):
-        """{"data": entry, "weight": entry, ...} outside the layer, as the graph is now: other layers may have been replaced."""
+        """{"data": entry, "weight": entry, ...} outside the layer, as the graph is now: other layers may have been
+        replaced."""
         return {role: node.inputs[0] for role, node in self.entrances.items()}
 
     @property
@@ -42,7 +44,8 @@ def _layer(node):
     options = {key[len(prefix):-2]: value for key, value in node.attrs.items() if key.startswith(prefix)}
     layer = QLayer(node, kind(name=node.name, **{key: value for key, value in options.items() if key in known}))
     _collect_entrances(node, node.attrs.get("__qnn_layer__"), layer.entrances)
-    missing = {"data", "weight"} - set(layer.entrances) if kind is not ActivationOptions else {"data"} - set(layer.entrances)
+    needed = {"data", "weight"} if kind is not ActivationOptions else {"data"}
+    missing = needed - set(layer.entrances)
     if missing:
         raise ValueError("%s '%s': input %s cannot be found; was the graph edited after it was made by qnn.sym?"
                          % (layer.op, node.name, ", ".join(sorted(missing))))

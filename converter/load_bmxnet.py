@@ -19,8 +19,8 @@ OPERATORS = ("QActivation", "QConvolution", "QConvolution_v1", "QFullyConnected"
 def load_bmxnet(symbol_path, params_path):
     """(graph, arg_params, aux_params) with every Q operator of BMXNet composed by qnn.sym, weights as float32 signs.
 
-    Raises OSError; ValueError naming the file, or the layer when a parameter is missing, has another size, or holds a dtype
-    that no BMXNet wrote.
+    Raises OSError; ValueError naming the file, or the layer when a parameter is missing, has another size, or holds a
+    dtype that no BMXNet wrote.
     """
     graph, params = Graph.load(symbol_path), load_params(params_path)
     auxs = {name[4:]: value for name, value in params.items() if name.startswith("aux:")}
@@ -35,7 +35,8 @@ def load_bmxnet(symbol_path, params_path):
             _check_packed(node, attrs)
             weight = node.inputs[1][0]
             if len(readers[weight]) > 1:
-                raise ValueError("%s '%s': packed weights %s are shared between layers" % (node.op, node.name, weight.name))
+                raise ValueError("%s '%s': packed weights %s are shared between layers"
+                                 % (node.op, node.name, weight.name))
             args[weight.name] = _unpack(node, attrs, _parameter(args, weight.name, node))
             weight.attrs.pop("__shape__", None)
             weight.attrs.pop("__dtype__", None)
@@ -54,8 +55,8 @@ def _check_packed(node, attrs):
         raise ValueError("%s '%s': packed weights of %s/%s bits: BMXNet packs 1/1 only, this file is damaged"
                          % (node.op, node.name, *bits))
     if attrs.get("scaling_mode", "none") == "forward":
-        raise ValueError("%s '%s': scaling_mode='forward' of a packed model: its scale was lost when it was packed; convert "
-                         "the unpacked model" % (node.op, node.name))
+        raise ValueError("%s '%s': scaling_mode='forward' of a packed model: its scale was lost when it was packed; "
+                         "convert the unpacked model" % (node.op, node.name))
 
 
 def _parameter(args, name, node):
@@ -67,7 +68,8 @@ def _parameter(args, name, node):
 def _unpack(node, attrs, words):
     """Packed words -> float32 signs of shape (num_filter, C, kh, kw) or (num_hidden, K)."""
     if str(words.dtype) not in WORDS:
-        raise ValueError("%s '%s': packed weights are float32 or float64 arrays, got %s" % (node.op, node.name, words.dtype))
+        raise ValueError("%s '%s': packed weights are float32 or float64 arrays, got %s"
+                         % (node.op, node.name, words.dtype))
     words = np.ascontiguousarray(words).ravel().view(WORDS[str(words.dtype)])
     if node.op == "QFullyConnected":
         outputs = FullyConnectedOptions(node.name, num_hidden=attrs.get("num_hidden", 0)).num_hidden
@@ -94,6 +96,7 @@ def _signs(words, rows):
 def _compose(graph, node, attrs):
     """Puts qnn's own composition in the place of BMXNet's operator `node`."""
     import mxnet as mx
+
     import qnn
     roles = ["data"] if node.op == "QActivation" else ["data", "weight", "bias"][:len(node.inputs)]
     inputs = dict(zip(roles, node.inputs))

@@ -12,7 +12,8 @@ class Model:
         self.packed_params = {}
 
     def parameter(self, name, layer):
-        """The float32 array `name`, read for `layer`. Raises ValueError naming the layer when it is missing or foreign."""
+        """The float32 array `name`, read for `layer`. Raises ValueError naming the layer when it is missing or
+        foreign."""
         if name not in self.arg_params:
             raise ValueError("%s '%s': parameter %s is missing from the checkpoint" % (layer.op, layer.name, name))
         value = self.arg_params[name]
@@ -25,7 +26,8 @@ class Model:
         return value
 
     def variable(self, name, value):
-        """A new variable node with its value. It carries shape and dtype: MXNet can infer neither of a packed weight's."""
+        """A new variable node with its value. It carries shape and dtype: MXNet can infer neither of a packed
+        weight's."""
         self.packed_params[name] = value
         dtype = {"float32": "0", "int64": "6"}[str(value.dtype)]
         return Node("null", name, {"__shape__": str(value.shape), "__dtype__": dtype})

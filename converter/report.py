@@ -41,15 +41,16 @@ class Report:
         lines = ["%-28s %-16s %5s %12s %12s %7s" % ("layer", "kind", "bits", "bytes", "packed", "ratio")]
         for row in self.rows:
             lines.append("%-28s %-16s %5s %12s %12s %6.1fx%s" % (
-                row.layer, row.kind, "%d/%d" % (row.act_bit, row.weight_bit), "{:,}".format(row.bytes_before),
-                "{:,}".format(row.bytes_after), row.bytes_before / max(1, row.bytes_after),
+                row.layer, row.kind, "%d/%d" % (row.act_bit, row.weight_bit), f"{row.bytes_before:,}",
+                f"{row.bytes_after:,}", row.bytes_before / max(1, row.bytes_after),
                 "  float: " + row.why if row.why else ""))
         if not self.rows:
             lines.append("(no Q layers: nothing to pack; make some with qnn.swap or qnn.sym)")
         lines.append("%-28s %-16s %5s %12s %12s %6.1fx" % (
-            "all parameters", "", "", "{:,}".format(self.total_before), "{:,}".format(self.total_after),
+            "all parameters", "", "", f"{self.total_before:,}", f"{self.total_after:,}",
             self.total_before / max(1, self.total_after)))
         if self.verification:
-            lines.append("verified on {images:,} images: {different_classes} classes differ, {different_outputs} outputs differ "
-                         "(by {max_difference:g} at most); packed runs {speedup:.1f} times as fast".format(**self.verification))
+            lines.append("verified on {images:,} images: {different_classes} classes differ, {different_outputs} "
+                         "outputs differ (by {max_difference:g} at most); packed runs {speedup:.1f} times as fast"
+                         .format(**self.verification))
         return "\n".join(lines)

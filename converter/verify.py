@@ -1,4 +1,5 @@
-"""Verify: the packed model against the training graph it came from, on real data: the same outputs, the same classes."""
+"""Verify: the packed model against the training graph it came from, on real data: the same outputs, the same
+classes."""
 import time
 
 import numpy as np
@@ -21,8 +22,8 @@ def verify(prefix, epoch, out, images, source="mxnet", batch_size=64, progress=F
     trained = Model(mx.sym.load_json(graph.to_json()), args, auxs, data=packed.data, labels=packed.labels)
     expected, seconds_trained = _timed(trained, images, batch_size, progress)
     got, seconds_packed = _timed(packed, images, batch_size, progress)
-    return {**compare(expected, got), "seconds_trained": round(seconds_trained, 4), "seconds_packed": round(seconds_packed, 4),
-            "speedup": round(seconds_trained / seconds_packed, 2)}
+    return {**compare(expected, got), "seconds_trained": round(seconds_trained, 4),
+            "seconds_packed": round(seconds_packed, 4), "speedup": round(seconds_trained / seconds_packed, 2)}
 
 
 def _timed(model, images, batch_size, progress):

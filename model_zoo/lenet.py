@@ -1,5 +1,5 @@
-"""LeNet for 28x28 digits, float and binary: listings 1 and 2 of the BMXNet paper (arXiv:1705.09864), with the sizes of its
-published model (64 and 64 filters of 5x5, 1000 neurons).
+"""LeNet for 28x28 digits, float and binary: listings 1 and 2 of the BMXNet paper (arXiv:1705.09864), with the sizes of
+its published model (64 and 64 filters of 5x5, 1000 neurons).
 
 First and last layer stay float: making them binary costs accuracy (section 2 of the paper).
 """

@@ -22,9 +22,11 @@ __all__ = sorted(_PUBLIC) + ["convert", "start", "__version__"]
 
 
 def start():
-    """Imports MXNet (on any supported numpy), registers the native operators and installs mx.sym.QConvolution and relatives.
+    """Imports MXNet (on any supported numpy), registers the native operators and installs mx.sym.QConvolution and
+    relatives.
 
-    `import qnn` calls this; only the `qnn` command waits until it knows that MXNet is needed. Calling it again is harmless.
+    `import qnn` calls this; only the `qnn` command waits until it knows that MXNet is needed. Calling it again is
+    harmless.
     """
     from . import compat
     compat.import_mxnet()

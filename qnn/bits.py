@@ -1,4 +1,5 @@
-"""Bits: the one statement of bit order, word size and panel layout, shared by numpy, C (native/include/qnn.h) and Verilog.
+"""Bits: the one statement of bit order, word size and panel layout, shared by numpy, C (native/include/qnn.h) and
+Verilog.
 
     bit = 1 <=> +1, bit = 0 <=> -1         q(x) = -1 if x < 0 else +1   (so 0, -0.0 and NaN give +1)
     bit j of word i = element 64*i + j     (the first element is the lowest bit; words are little-endian uint64)

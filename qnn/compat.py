@@ -38,7 +38,7 @@ class _Version:
     def __eq__(self, other):
         return self._key() == _as_version(other)._key()
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
 
 def _as_version(value):

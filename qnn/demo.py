@@ -1,4 +1,5 @@
-"""Demo: the whole path on scikit-learn's 8x8 digits: train a float and a binary CNN, pack the binary one, run all three.
+"""Demo: the whole path on scikit-learn's 8x8 digits: train a float and a binary CNN, pack the binary one, run all
+three.
 
     float:  Convolution - BatchNorm - ReLU ...      binary:  QActivation - QConvolution - BatchNorm ...
 """
@@ -22,7 +23,8 @@ def network(is_binary):
         net = getattr(symbol, "Q" + layer)(symbol.QActivation(net, name=name + "_qact"), name=name, **options)
         return mx.sym.BatchNorm(net, fix_gamma=False, name=name + "_bn")
 
-    net = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(3, 3), num_filter=64, pad=(1, 1), no_bias=True, name="conv1")
+    net = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(3, 3), num_filter=64, pad=(1, 1), no_bias=True,
+                             name="conv1")
     net = mx.sym.BatchNorm(net, fix_gamma=False, name="conv1_bn")
     net = net if is_binary else mx.sym.relu(net, name="conv1_relu")
     net = block(net, "conv2", "Convolution", kernel=(3, 3), num_filter=128, pad=(1, 1))
@@ -42,7 +44,8 @@ def train(is_binary, epochs=EPOCHS, progress=None):
     batches = mx.io.NDArrayIter(images, labels, BATCH, shuffle=True)
     test = mx.io.NDArrayIter(*datasets.load("digits", split="test"), batch_size=60)
     steps = -(-len(images) // BATCH)
-    schedule = mx.lr_scheduler.MultiFactorScheduler([steps * epochs * 2 // 3, steps * epochs * 8 // 9], 0.2, base_lr=0.005)
+    schedule = mx.lr_scheduler.MultiFactorScheduler([steps * epochs * 2 // 3, steps * epochs * 8 // 9], 0.2,
+                                                    base_lr=0.005)
     module, curve = mx.mod.Module(network(is_binary)), []
     module.bind(batches.provide_data, batches.provide_label)
     module.init_params(mx.init.Xavier(magnitude=2.0))

@@ -42,7 +42,8 @@ def quantize_activation(x, act_bit):
 
 
 def quantize_weight(w, weight_bit):
-    """1 bit: sign(w); 2..31 bits: 2 quantize_k(tanh(w) / (2 max|tanh(w)|) + 1/2) - 1 (DoReFa-Net, eq. 9); 32 bits: w."""
+    """1 bit: sign(w); 2..31 bits: 2 quantize_k(tanh(w) / (2 max|tanh(w)|) + 1/2) - 1 (DoReFa-Net, eq. 9); 32 bits:
+    w."""
     w = np.asarray(w, np.float32)
     if weight_bit == 1:
         return sign(w)
@@ -93,7 +94,8 @@ def pack_nchw(x, pad=(0, 0), pad_value=1, num_group=1):
 
 
 def pack_filters(w):
-    """Packs convolution weights (F, C, kh, kw) into rows of words (F, kh*kw*ceil(C/64)), taps outermost, channels packed."""
+    """Packs convolution weights (F, C, kh, kw) into rows of words (F, kh*kw*ceil(C/64)), taps outermost, channels
+    packed."""
     w = np.asarray(w)
     return pack_rows(w.transpose(0, 2, 3, 1)).reshape(w.shape[0], -1)
 
@@ -115,7 +117,8 @@ def xgemm(a, w):
 def max_pool_bits(words, kernel, stride, pad=(0, 0)):
     """Max-pooling of packed signs: bitwise OR over the window; positions outside the image do not take part.
 
-    words: (N, H, W, pixel_words) uint64. Returns (N, OH, OW, pixel_words), OH = floor((H + 2 pad - kernel) / stride) + 1.
+    words: (N, H, W, pixel_words) uint64. Returns (N, OH, OW, pixel_words), OH = floor((H + 2 pad - kernel) /
+    stride) + 1.
     """
     padded = np.pad(words, ((0, 0), (pad[0],) * 2, (pad[1],) * 2, (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))[:, ::stride[0], ::stride[1]]
@@ -144,7 +147,8 @@ def convolution(x, w, stride=(1, 1), dilate=(1, 1), num_group=1):
 
 
 def weight_scale(w, scaling):
-    """Scale of a layer's output: 'none' 1, 'layer' mean|w|, 'filter' mean|w| of each filter (XNOR-Net, arXiv:1603.05279)."""
+    """Scale of a layer's output: 'none' 1, 'layer' mean|w|, 'filter' mean|w| of each filter (XNOR-Net,
+    arXiv:1603.05279)."""
     w = np.abs(np.asarray(w, np.float32))
     if scaling == "none":
         return np.ones(1, np.float32)

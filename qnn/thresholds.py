@@ -2,10 +2,11 @@
 
     sign(((x - mean) * (gamma / sqrt(var + eps))) + beta) = +1   <=>   x >= t    (gamma > 0; x < t for gamma < 0)
 
-The formula is MXNet's own in float32, operation by operation, as it is on plain NCHW (tests hold it bit for bit). Nothing
-is solved for t: for integer accumulators the function is evaluated at every value that can occur, for floats t is found by
-bisection over the float32 numbers themselves. Every operation rounds monotonically, so one threshold is the whole truth; a
-table that is not monotone (a NaN parameter, say) is refused. Source: FINN (arXiv:1612.07119, section 4.2.2).
+The formula is MXNet's own in float32, operation by operation, as it is on plain NCHW (tests hold it bit for bit).
+Nothing is solved for t: for integer accumulators the function is evaluated at every value that can occur, for floats t
+is found by bisection over the float32 numbers themselves. Every operation rounds monotonically, so one threshold is the
+whole truth; a table that is not monotone (a NaN parameter, say) is refused. Source: FINN (arXiv:1612.07119, section
+4.2.2).
 """
 import numpy as np
 
@@ -35,7 +36,8 @@ class BatchNorm:
 def accumulators(k, no_offset, has_zero_padding):
     """(dots, values): every dot product of k signs that can occur, ascending, and the accumulator it makes, float32.
 
-    Zero padding shortens the dot product at the border, so that every integer from -k to k occurs; else every second one.
+    Zero padding shortens the dot product at the border, so that every integer from -k to k occurs; else every second
+    one.
     """
     dots = np.arange(-k, k + 1, 1 if has_zero_padding else 2, dtype=np.int64)
     return dots, (dots if no_offset else (k + dots) / 2).astype(np.float32)
@@ -58,7 +60,8 @@ def integer_thresholds(function, num_filter, dots, values):
 
 
 def float_thresholds(batch_norm):
-    """(threshold, is_falling): sign(batch_norm(x)) = +1  <=>  not (x < threshold), or not (x >= threshold) where it falls.
+    """(threshold, is_falling): sign(batch_norm(x)) = +1  <=>  not (x < threshold), or not (x >= threshold) where it
+    falls.
 
     threshold: (channels,) float32, infinite where every finite x gives the same sign; NaN gives +1 in both directions.
     """

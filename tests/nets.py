@@ -21,8 +21,8 @@ def run(symbol, data, arg_params, aux_params=None):
 
 
 def random_params(symbol, shape, seed=0):
-    """(arg_params, aux_params) for data of `shape`: normal weights with some exact zeros, BatchNorm statistics that suit
-    accumulators around the middle of their range, gammas of both signs."""
+    """(arg_params, aux_params) for data of `shape`: normal weights with some exact zeros, BatchNorm statistics that
+    suit accumulators around the middle of their range, gammas of both signs."""
     random = np.random.RandomState(seed)
     arg_shapes, _, aux_shapes = symbol.infer_shape(data=shape)
     args = {}
@@ -37,7 +37,8 @@ def random_params(symbol, shape, seed=0):
 
 
 def small_cnn():
-    """Float conv, two binary convs, a binary and a float fully connected layer, BatchNorm between: data (N, 3, 9, 9)."""
+    """Float conv, two binary convs, a binary and a float fully connected layer, BatchNorm between: data
+    (N, 3, 9, 9)."""
     net = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(3, 3), num_filter=20, name="conv1")
     net = mx.sym.BatchNorm(net, fix_gamma=False, name="bn1")
     net = qnn.sym.QActivation(net, name="qact1")

@@ -4,12 +4,12 @@ import json
 import mxnet as mx
 import numpy as np
 import pytest
-
-import qnn
+from nets import bind, random_params, run, small_cnn
 from qnn.converter import convert_checkpoint
 from qnn.converter.layers import find_layers
+
+import qnn
 from qnn.graph import Graph
-from nets import bind, random_params, run, small_cnn
 
 DATA = np.random.RandomState(1).randn(5, 3, 9, 9).astype(np.float32)
 
@@ -49,9 +49,9 @@ def test_cnn_gives_the_same_floats(seed):
 @pytest.mark.parametrize("no_offset", [True, False])
 @pytest.mark.parametrize("pad_value", [1, 0, -1])
 def test_every_option_of_a_convolution(scaling, no_bias, no_offset, pad_value):
-    net = qnn.sym.QConvolution(mx.sym.Variable("data"), kernel=(3, 2), num_filter=18, stride=(1, 2), dilate=(2, 1), pad=(2, 1),
-                               num_group=3, scaling=scaling, no_bias=no_bias, no_offset=no_offset, pad_value=pad_value,
-                               name="conv")
+    net = qnn.sym.QConvolution(mx.sym.Variable("data"), kernel=(3, 2), num_filter=18, stride=(1, 2), dilate=(2, 1),
+                               pad=(2, 1), num_group=3, scaling=scaling, no_bias=no_bias, no_offset=no_offset,
+                               pad_value=pad_value, name="conv")
     packed, _, _ = assert_same_numbers(net)
     assert operators(packed) == ["_qnn_packed_convolution"]
 
@@ -60,8 +60,8 @@ def test_every_option_of_a_convolution(scaling, no_bias, no_offset, pad_value):
 @pytest.mark.parametrize("scaling", ["none", "layer", "filter"])
 @pytest.mark.parametrize("no_bias", [True, False])
 def test_every_option_of_a_fully_connected_layer(flatten, scaling, no_bias):
-    net = qnn.sym.QFullyConnected(mx.sym.Variable("data"), num_hidden=37, flatten=flatten, scaling=scaling, no_bias=no_bias,
-                                  name="fc")
+    net = qnn.sym.QFullyConnected(mx.sym.Variable("data"), num_hidden=37, flatten=flatten, scaling=scaling,
+                                  no_bias=no_bias, name="fc")
     packed, _, _ = assert_same_numbers(net)
     assert operators(packed) == ["_qnn_packed_fully_connected"]
 
@@ -92,8 +92,8 @@ def test_other_bits_and_ranks_stay_and_are_named():
 
 def test_weights_computed_by_the_graph_stay():
     weight = mx.sym.Variable("w", shape=(4, 3, 3, 3)) * 2
-    _, _, report = assert_same_numbers(qnn.sym.QConvolution(mx.sym.Variable("data"), weight, kernel=(3, 3), num_filter=4,
-                                                            name="conv"))
+    _, _, report = assert_same_numbers(qnn.sym.QConvolution(mx.sym.Variable("data"), weight, kernel=(3, 3),
+                                                            num_filter=4, name="conv"))
     assert report.rows[0].why == "its weights are computed by the graph"
 
 
@@ -108,7 +108,8 @@ def test_shared_weights_stay_shared():
 def test_weights_that_float_layers_read_too_keep_both():
     weight = mx.sym.Variable("w")
     first = qnn.sym.QConvolution(mx.sym.Variable("data"), weight, kernel=(3, 3), num_filter=3, pad=(1, 1), name="a")
-    packed, packed_args, _ = assert_same_numbers(mx.sym.Convolution(first, weight, kernel=(3, 3), num_filter=3, no_bias=True))
+    packed, packed_args, _ = assert_same_numbers(mx.sym.Convolution(first, weight, kernel=(3, 3), num_filter=3,
+                                                                    no_bias=True))
     assert set(packed_args) == {"w", "w_packed"}
 
 

@@ -5,9 +5,9 @@ import os
 import mxnet as mx
 import numpy as np
 import pytest
+from nets import random_params, small_cnn
 
 import qnn
-from nets import random_params, small_cnn
 from qnn.cli import main
 
 SHAPE = (5, 3, 9, 9)
@@ -17,9 +17,11 @@ EQUAL = {"images": 0, "different_classes": 0, "different_outputs": 0, "max_diffe
 @pytest.fixture
 def prefix(tmp_path):
     symbol = small_cnn()
-    args, auxs = ({name: mx.nd.array(value) for name, value in params.items()} for params in random_params(symbol, SHAPE))
+    args, auxs = ({name: mx.nd.array(value) for name, value in params.items()}
+                  for params in random_params(symbol, SHAPE))
     mx.model.save_checkpoint(str(tmp_path / "net"), 2, symbol, args, auxs)
-    np.savez(tmp_path / "data.npz", data=np.random.RandomState(0).randn(*SHAPE).astype(np.float32), label=np.zeros(5, np.int64))
+    np.savez(tmp_path / "data.npz", data=np.random.RandomState(0).randn(*SHAPE).astype(np.float32),
+             label=np.zeros(5, np.int64))
     return str(tmp_path / "net")
 
 
@@ -36,7 +38,8 @@ def test_default_output_stands_beside_the_input(prefix, capsys):
 
 
 def test_verify_reports_agreement(prefix, tmp_path, capsys):
-    assert main(["convert", prefix, "2", "-o", str(tmp_path / "out"), "--verify", str(tmp_path / "data.npz"), "--json"]) == 0
+    assert main(["convert", prefix, "2", "-o", str(tmp_path / "out"), "--verify", str(tmp_path / "data.npz"),
+                 "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert {key: report["verification"][key] for key in EQUAL} == {**EQUAL, "images": 5}
     assert [row["layer"] for row in report["rows"]] == ["conv1", "conv2", "conv3", "fc1", "fc2"]
@@ -76,7 +79,8 @@ def test_truncated_params(prefix, capsys):
     content = open(path, "rb").read()
     open(path, "wb").write(content[:len(content) // 2])
     assert_refused([prefix, "2"], "net-0002.params: not a parameter file: truncated", capsys, prefix)
-    assert_refused(["--from", "bmxnet", prefix, "2"], "net-0002.params: not a parameter file: truncated", capsys, prefix)
+    assert_refused(["--from", "bmxnet", prefix, "2"], "net-0002.params: not a parameter file: truncated", capsys,
+                   prefix)
 
 
 def test_foreign_symbol(prefix, capsys):
@@ -89,7 +93,8 @@ def test_same_prefix(prefix, capsys):
 
 
 def test_output_folder_is_missing(prefix, tmp_path, capsys):
-    assert_refused([prefix, "2", "-o", str(tmp_path / "no" / "where" / "out")], "No such file or directory", capsys, prefix)
+    assert_refused([prefix, "2", "-o", str(tmp_path / "no" / "where" / "out")], "No such file or directory", capsys,
+                   prefix)
 
 
 def test_output_is_a_folder(prefix, tmp_path, capsys):
@@ -103,7 +108,8 @@ def test_output_folder_cannot_be_written(prefix, capsys):
 
 def test_published_mnist_model_has_the_accuracy_of_the_paper(data_root, tmp_path, capsys):
     out = str(tmp_path / "m64")
-    assert main(["convert", "--from", "bmxnet", str(data_root / "bmxnet" / "binarized_mnist_64bit"), "1", "-o", out]) == 0
+    assert main(["convert", "--from", "bmxnet", str(data_root / "bmxnet" / "binarized_mnist_64bit"), "1",
+                 "-o", out]) == 0
     capsys.readouterr()
     assert main(["evaluate", out, "1", "--dataset", "mnist", "--data", str(data_root / "mnist"), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
@@ -125,8 +131,8 @@ def test_published_cifar10_model_has_the_accuracy_of_the_paper(data_root, tmp_pa
 @pytest.mark.slow
 def test_packed_equals_trained_on_the_whole_mnist_test_set(data_root, tmp_path, capsys):
     source = str(data_root / "bmxnet" / "binarized_mnist_32bit")
-    assert main(["convert", "--from", "bmxnet", source, "1", "-o", str(tmp_path / "m"), "--verify", str(data_root / "mnist"),
-                 "--json"]) == 0
+    assert main(["convert", "--from", "bmxnet", source, "1", "-o", str(tmp_path / "m"),
+                 "--verify", str(data_root / "mnist"), "--json"]) == 0
     verification = json.loads(capsys.readouterr().out)["verification"]
     assert {key: verification[key] for key in EQUAL} == {**EQUAL, "images": 10000}
     assert verification["speedup"] > 0

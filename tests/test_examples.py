@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-import qnn
 from nets import random_params
 from qnn.model_zoo.lenet import NETWORKS
+
+import qnn
 
 ROOT = Path(__file__).resolve().parents[1]
 

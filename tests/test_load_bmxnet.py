@@ -4,12 +4,12 @@ import json
 import mxnet as mx
 import numpy as np
 import pytest
-
-import qnn
 from nets import run
-from qnn import files
 from qnn.converter import convert_checkpoint
 from qnn.converter.convert import load_source
+
+import qnn
+from qnn import files
 from qnn.graph import Graph
 
 PUBLISHED = [("binarized_mnist_64bit", 1), ("binarized_mnist_32bit", 1), ("binarized_cifar10-resnet18-64bit", 0),
@@ -36,7 +36,7 @@ def test_golden_logits(name, epoch, data_root, tmp_path):
     np.testing.assert_array_equal(got.argmax(1), golden["logits"].argmax(1))
 
 
-# ---- files made here, in every layout ---------------------------------------------------------------------------------
+# ---- files made here, in every layout --------------------------------------------------------------------------------
 
 
 def small_symbol(attr_key, is_packed):
@@ -47,10 +47,10 @@ def small_symbol(attr_key, is_packed):
     packed = {"binarized_weights_only": "True"} if is_packed else {}
     nodes = [node("null", "data", []), node("QActivation", "qact", [[0, 0, 0]], act_bit="1", backward_only="True"),
              node("null", "conv_weight", [], act_bit="1", kernel="(3, 3)", num_filter="5"),
-             node("QConvolution", "conv", [[1, 0, 0], [2, 0, 0]], act_bit="1", kernel="(3, 3)", num_filter="5", pad="(1, 1)",
-                  stride="(2, 2)", workspace="256", **packed),
-             node("null", "fc_weight", []), node("QFullyConnected", "fc", [[3, 0, 0], [4, 0, 0]], act_bit="1", num_hidden="7",
-                                                 **packed)]
+             node("QConvolution", "conv", [[1, 0, 0], [2, 0, 0]], act_bit="1", kernel="(3, 3)", num_filter="5",
+                  pad="(1, 1)", stride="(2, 2)", workspace="256", **packed),
+             node("null", "fc_weight", []), node("QFullyConnected", "fc", [[3, 0, 0], [4, 0, 0]], act_bit="1",
+                                                 num_hidden="7", **packed)]
     return {"nodes": nodes, "arg_nodes": [0, 2, 4], "heads": [[5, 0, 0]], "attrs": {"mxnet_version": ["int", 903]}}
 
 
@@ -116,7 +116,7 @@ def test_signaling_nan_patterns_survive():
     np.testing.assert_array_equal(reader.array().view(np.uint64), words)
 
 
-# ---- damaged files ------------------------------------------------------------------------------------------------------
+# ---- damaged files ---------------------------------------------------------------------------------------------------
 
 
 def convert_damaged(tmp_path, symbol, params, match):
@@ -129,7 +129,8 @@ def convert_damaged(tmp_path, symbol, params, match):
 
 def test_missing_parameter(weights, tmp_path):
     params = {"conv_weight": pack_like_bmxnet(weights["conv_weight"], 64)}
-    convert_damaged(tmp_path, small_symbol("attrs", True), params, "QFullyConnected 'fc': parameter fc_weight is missing")
+    convert_damaged(tmp_path, small_symbol("attrs", True), params,
+                    "QFullyConnected 'fc': parameter fc_weight is missing")
 
 
 def test_cut_parameter(weights, tmp_path):
@@ -143,7 +144,8 @@ def test_cut_parameter(weights, tmp_path):
 def test_foreign_dtype(weights, tmp_path):
     params = {name: pack_like_bmxnet(value, 64).ravel() for name, value in weights.items()}
     params["conv_weight"] = params["conv_weight"].view(np.int64)
-    convert_damaged(tmp_path, small_symbol("attrs", True), params, "'conv': packed weights are float32 or float64 arrays, got int64")
+    convert_damaged(tmp_path, small_symbol("attrs", True), params,
+                    "'conv': packed weights are float32 or float64 arrays, got int64")
 
 
 def test_scaled_and_multi_bit_packed_layers_are_refused(weights, tmp_path):

@@ -24,7 +24,8 @@ def environment():
 @pytest.mark.slow
 def test_snippets_run_in_order(tmp_path):
     (tmp_path / "snippets.py").write_text("\n".join(blocks("python")))
-    done = subprocess.run([sys.executable, "snippets.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "snippets.py"], cwd=tmp_path, env=environment(), capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr
     assert "conv2" in done.stdout and "QConvolution" in done.stdout
     for line in "\n".join(blocks("sh")).strip().splitlines():

@@ -1,5 +1,5 @@
-"""Thresholds against the function itself, at every accumulator and around every float threshold; and the BatchNorm formula
-against MXNet, bit for bit."""
+"""Thresholds against the function itself, at every accumulator and around every float threshold; and the BatchNorm
+formula against MXNet, bit for bit."""
 import mxnet as mx
 import numpy as np
 import pytest
@@ -73,6 +73,7 @@ def test_float_thresholds_hold_around_the_step(seed):
     steps = np.stack([np.nextafter(threshold, np.float32(-np.inf)), threshold,
                       np.nextafter(threshold, np.float32(np.inf))], axis=1)
     random = np.random.RandomState(seed).randn(60, 500).astype(np.float32) * np.float32(100)
-    x = np.concatenate([np.where(np.isfinite(steps), steps, 0), random, np.full((60, 2), [np.nan, -0.0], np.float32)], 1)
+    x = np.concatenate([np.where(np.isfinite(steps), steps, 0), random,
+                        np.full((60, 2), [np.nan, -0.0], np.float32)], 1)
     bits = np.where(is_falling[:, None], ~(x >= threshold[:, None]), ~(x < threshold[:, None]))
     np.testing.assert_array_equal(bits, ~(function(x) < 0))

@@ -7,7 +7,8 @@ from qnn.graph import Node
 from ..layers import find_layers
 
 OPERATORS = {"QConvolution": "_qnn_packed_convolution", "QFullyConnected": "_qnn_packed_fully_connected"}
-ATTRIBUTES = {"QConvolution": ("kernel", "num_filter", "stride", "dilate", "pad", "num_group", "pad_value", "no_offset"),
+ATTRIBUTES = {"QConvolution": ("kernel", "num_filter", "stride", "dilate", "pad", "num_group", "pad_value",
+                               "no_offset"),
               "QFullyConnected": ("num_hidden", "flatten", "no_offset")}
 WEIGHTED = ("Convolution", "Deconvolution", "FullyConnected")
 
@@ -62,7 +63,7 @@ class PackWeights:
                 packed_bytes = self._replace(model, layer, variables, names[node])
             model.report.add(layer.name, layer.op, options.act_bit, options.weight_bit, float_bytes, packed_bytes,
                              reasons[node])
-        return bool(packable)
+        return len(packable)
 
     def _replace(self, model, layer, variables, name):
         """Puts the packed operator in the layer's place; returns the bytes of its weights and scale."""
@@ -87,7 +88,8 @@ class PackWeights:
 
 
 def _names(graph, layers):
-    """Names of the packed weights: the weight's own where only packed layers of one packing read it, else with a suffix."""
+    """Names of the packed weights: the weight's own where only packed layers of one packing read it, else with a
+    suffix."""
     readers = graph.consumers()
     packings = {}
     for layer in layers:

@@ -4,8 +4,8 @@ image-classification scripts.
     python examples/mnist/train_lenet.py --network binary_lenet --data ../shared/data/mnist --model-prefix out/lenet
     qnn convert out/lenet 20 --verify ../shared/data/mnist
 
-The last 5,000 training images are the validation set; the test set is looked at once, at the end. A checkpoint is written
-after every epoch; --load-epoch N goes on from there.
+The last 5,000 training images are the validation set; the test set is looked at once, at the end. A checkpoint is
+written after every epoch; --load-epoch N goes on from there.
 """
 import argparse
 import logging
@@ -16,24 +16,29 @@ import numpy as np
 
 import qnn  # before mxnet: makes it import on numpy 1.24 and newer
 
-import mxnet as mx  # isort: skip
-from qnn import datasets
+# isort: split
+import mxnet as mx
 from qnn.model_zoo.lenet import NETWORKS
+
+from qnn import datasets
 
 VALIDATION = 5000
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--network", choices=sorted(NETWORKS), default="binary_lenet")
     parser.add_argument("--data", required=True, help="folder with the four idx files of MNIST")
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--num-epochs", type=int, default=20)
     parser.add_argument("--lr", type=float, default=0.002)
-    parser.add_argument("--lr-factor", type=float, default=0.2, help="what --lr-step-epochs multiply the learning rate by")
+    parser.add_argument("--lr-factor", type=float, default=0.2,
+                        help="what --lr-step-epochs multiply the learning rate by")
     parser.add_argument("--lr-step-epochs", default="10,15,18")
     parser.add_argument("--optimizer", default="adam")
-    parser.add_argument("--wd", type=float, default=0.0, help="weight decay; 0 suits binary weights, whose size means nothing")
+    parser.add_argument("--wd", type=float, default=0.0,
+                        help="weight decay; 0 suits binary weights, whose size means nothing")
     parser.add_argument("--gpus", default="", help="list of GPUs, such as 0,1; empty: CPU")
     parser.add_argument("--kv-store", default="local")
     parser.add_argument("--model-prefix", help="checkpoints go to PREFIX-symbol.json and PREFIX-EPOCH.params")

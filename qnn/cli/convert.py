@@ -12,13 +12,13 @@ qnn convert --from bmxnet binarized_mnist_64bit 1 -o out/m64
 def add_arguments(parser):
     parser.add_argument("prefix", metavar="PREFIX", help="reads PREFIX-symbol.json and PREFIX-EPOCH.params")
     parser.add_argument("epoch", metavar="EPOCH", type=int)
-    parser.add_argument("-o", "--out", metavar="OUT", help="prefix of the packed files (default: binarized_ + the name, "
-                                                           "beside PREFIX)")
+    parser.add_argument("-o", "--out", metavar="OUT", help="prefix of the packed files (default: binarized_ + the "
+                                                           "name, beside PREFIX)")
     parser.add_argument("--from", dest="source", choices=("mxnet", "bmxnet"), default="mxnet",
                         help="who wrote PREFIX: MXNet with qnn, or BMXNet v1 (32- and 64-bit words, packed or not)")
-    parser.add_argument("--verify", metavar="DATA", help="runs both models on this data (mnist or cifar10 folder, npz file, "
-                                                         "or the word digits) and compares them; exit status 1 on any "
-                                                         "difference of classes")
+    parser.add_argument("--verify", metavar="DATA", help="runs both models on this data (mnist or cifar10 folder, npz "
+                                                         "file, or the word digits) and compares them; exit status 1 "
+                                                         "on any difference of classes")
     parser.add_argument("--dataset", choices=("mnist", "cifar10", "npz"), help="what DATA is (default: detected)")
     parser.add_argument("--limit", type=int, metavar="N", help="verify on the first N samples")
     parser.add_argument("--batch-size", type=int, default=64)

@@ -10,7 +10,8 @@ NAMES = ("float", "binary", "packed")
 
 
 def add_arguments(parser):
-    parser.add_argument("--figure", default="qnn-demo.png", metavar="PNG", help="where the figure goes; empty: no figure")
+    parser.add_argument("--figure", default="qnn-demo.png", metavar="PNG",
+                        help="where the figure goes; empty: no figure")
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -34,8 +35,9 @@ def run(args):
     images, labels = datasets.load("digits", split="test")
     scores = {name: model.predict(images) for name, model in models.items()}
     speeds = demo.measure(models, images)
-    results = {name: {"accuracy": float((scores[name].argmax(1) == labels).mean()), "bytes": demo.num_bytes(models[name]),
-                      "images_per_second": round(speeds[name])} for name in NAMES}
+    results = {name: {"accuracy": float((scores[name].argmax(1) == labels).mean()),
+                      "bytes": demo.num_bytes(models[name]), "images_per_second": round(speeds[name])}
+               for name in NAMES}
     differ = int((scores["binary"] != scores["packed"]).sum())
     if args.figure:
         from qnn.plots import demo_figure
