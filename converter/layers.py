@@ -2,6 +2,7 @@
 names."""
 from dataclasses import dataclass, field
 
+from qnn.graph import entrances
 from qnn.options import ActivationOptions, ConvolutionOptions, FullyConnectedOptions
 
 KINDS = {kind.op: kind for kind in (ActivationOptions, ConvolutionOptions, FullyConnectedOptions)}
@@ -42,25 +43,11 @@ def _layer(node):
     kind, prefix = KINDS[node.attrs["__qnn_op__"]], "__qnn_"
     known = kind.__dataclass_fields__
     options = {key[len(prefix):-2]: value for key, value in node.attrs.items() if key.startswith(prefix)}
-    layer = QLayer(node, kind(name=node.name, **{key: value for key, value in options.items() if key in known}))
-    _collect_entrances(node, node.attrs.get("__qnn_layer__"), layer.entrances)
+    layer = QLayer(node, kind(name=node.name, **{key: value for key, value in options.items() if key in known}),
+                   entrances(node))
     needed = {"data", "weight"} if kind is not ActivationOptions else {"data"}
     missing = needed - set(layer.entrances)
     if missing:
         raise ValueError("%s '%s': input %s cannot be found; was the graph edited after it was made by qnn.sym?"
                          % (layer.op, node.name, ", ".join(sorted(missing))))
     return layer
-
-
-def _collect_entrances(node, layer_id, entrances):
-    stack, seen = [node], set()
-    while stack:
-        node = stack.pop()
-        if id(node) in seen or node.attrs.get("__qnn_layer__") != layer_id:
-            continue
-        seen.add(id(node))
-        role = node.attrs.get("__qnn_input__")
-        if role:
-            entrances[role] = node
-        else:
-            stack += [source for source, _ in node.inputs]

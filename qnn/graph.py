@@ -189,3 +189,19 @@ def _bound(entry, bindings):
         return entry
     target = bindings[node.name]
     return target if isinstance(target, tuple) else (target, 0)
+
+
+def entrances(node):
+    """{role: node} of a Q layer whose last node is `node`: the nodes marked `__qnn_input__` through which its data, weight
+    and bias enter, found along the nodes of the same `__qnn_layer__`."""
+    layer, found, stack, seen = node.attrs.get("__qnn_layer__"), {}, [node], set()
+    while stack:
+        inner = stack.pop()
+        if inner in seen or inner.attrs.get("__qnn_layer__") != layer:
+            continue
+        seen.add(inner)
+        if "__qnn_input__" in inner.attrs:
+            found[inner.attrs["__qnn_input__"]] = inner
+        else:
+            stack += [source for source, _ in inner.inputs]
+    return found

@@ -13,6 +13,7 @@ import numpy as np
 
 from .bits import words_for
 from .files import DTYPES
+from .graph import entrances
 
 FLOAT_BYTES, WORD_BYTES = 4, 8
 PACKED = {"_qnn_packed_convolution": "packed QConvolution", "_qnn_packed_fully_connected": "packed QFullyConnected"}
@@ -76,23 +77,8 @@ def _add_variables(cost, entries, shapes, counted):
         cost.add_params(8 * item_bytes, count, count * item_bytes)
 
 
-def layer_inputs(node):
-    """{role: entry} of a Q layer, found through the nodes that carry its `__qnn_layer__`."""
-    layer, inputs, stack, seen = node.attrs.get("__qnn_layer__"), {}, [node], set()
-    while stack:
-        inner = stack.pop()
-        if inner in seen or inner.attrs.get("__qnn_layer__") != layer:
-            continue
-        seen.add(inner)
-        if "__qnn_input__" in inner.attrs:
-            inputs[inner.attrs["__qnn_input__"]] = inner.inputs[0]
-        else:
-            stack += [source for source, _ in inner.inputs]
-    return inputs
-
-
 def _quantized(node, shapes, counted):
-    attrs, inputs = node.attrs, layer_inputs(node)
+    attrs, inputs = node.attrs, {role: entrance.inputs[0] for role, entrance in entrances(node).items()}
     cost = Cost(attrs["__qnn_op__"], int(attrs["__qnn_act_bit__"]))
     if "weight" not in inputs:
         return cost

@@ -101,9 +101,12 @@ def quantize_weight(build, w, weight_bit, clip):
     return build("_minus_scalar", build("_mul_scalar", unit, scalar=2.0), scalar=1.0)
 
 
-def per_filter(build, w, axes):
-    """K of every filter, as the gradient-free vector (num_filter,) that the bias argument takes."""
-    return build("BlockGrad", build("sum", build("ones_like", w), axis=axes))
+def per_filter(build, w, rank):
+    """K of every filter, (num_filter, 1), free of gradient. w: (num_filter, C, *kernel of `rank` sizes)."""
+    ones = build("BlockGrad", build("ones_like", w))
+    if rank:
+        ones = build("sum", ones, axis=tuple(range(2, rank + 2)))
+    return build("sum", ones, axis=1, keepdims=True)
 
 
 def activation(build, data, options):
@@ -116,68 +119,77 @@ def activation(build, data, options):
     return build.leave(quantize_data(build, data, options.act_bit, options.grad_clip))
 
 
-def _product(build, op, data, weight, bias, options, axes, data_options, **attributes):
-    """op(Q(data), Q(weight)), mapped to (K + dot)/2 for 1-bit layers with offset. `bias` only lends its shape here."""
+def _product(build, op, data, weight, bias, options, rank, data_options, **attributes):
+    """op(Q(data), Q(weight)), mapped to (K + dot)/2 for 1-bit layers with offset. `bias` only lends its shape here.
+
+    The offset stays two-dimensional up to SliceChannel: mx.viz.print_summary trips over operators that read vectors.
+    """
     data = quantize_data(build, data, options.act_bit, options.grad_clip, **data_options)
-    quantized, offset = quantize_weight(build, weight, options.weight_bit, options.grad_clip), None
+    quantized = quantize_weight(build, weight, options.weight_bit, options.grad_clip)
+    if not options.has_offset and bias is None:
+        return build(op, data, quantized, no_bias=True, **attributes)
+    offset = build("_mul_scalar", per_filter(build, weight, rank), scalar=0.5 if options.has_offset else 0.0)
     if options.has_offset:
         quantized = build("_mul_scalar", quantized, scalar=0.5)
-        offset = build("_mul_scalar", per_filter(build, weight, axes), scalar=0.5)
     if bias is not None:  # MXNet infers the shape of a bias through `op`, but not through the broadcast_add to come
-        zeros = build("zeros_like", bias)
-        offset = zeros if offset is None else build("elemwise_add", offset, zeros)
-    inputs = (data, quantized) if offset is None else (data, quantized, offset)
-    return build(op, *inputs, no_bias=offset is None, **attributes)
+        offset = build("elemwise_add", offset, build("zeros_like", bias))
+    offset = build("SliceChannel", offset, num_outputs=1, axis=1, squeeze_axis=True)
+    return build(op, data, quantized, offset, no_bias=False, **attributes)
 
 
-def _scale_and_bias(build, out, weight, bias, options, axes, shape):
-    """out * scale + bias; `shape` makes a vector of filters broadcast against `out`. Scales carry their gradient.
+def _scale_and_bias(build, out, weight, bias, options, rank, shape):
+    """out * scale + bias; `shape` makes one number per filter broadcast against `out`. Scales carry their gradient.
 
     Shapes of weight and bias become known in MXNet's backward sweep only, and a native operator behind this one cannot
     wait: the last node takes its shape from `out`.
     """
     result = out
     if options.scaling != "none":
-        scale = build("mean", build("abs", weight), axis=() if options.scaling == "layer" else axes)
+        axes = () if options.scaling == "layer" else tuple(range(1, rank + 2))
+        scale = build("mean", build("abs", weight), axis=axes, keepdims=True)
         result = build("broadcast_mul", result, build("Reshape", scale, shape=shape))
     if bias is not None:
         result = build("broadcast_add", result, build("Reshape", bias, shape=shape))
     return build("_identity_with_attr_like_rhs", result, out)
 
 
+def _plain(build, op, data, weight, bias, **attributes):
+    """MXNet's own operator."""
+    if bias is None:
+        return build(op, data, weight, no_bias=True, **attributes)
+    return build(op, data, weight, build.enter(bias, "bias"), no_bias=False, **attributes)
+
+
 def convolution(build, data, weight, bias, options):
     """QConvolution on N, C and len(kernel) spatial axes."""
     o, rank = options, len(options.kernel)
     data, weight = build.enter(data, "data"), build.enter(weight, "weight")
-    bias = build.enter(bias, "bias") if bias is not None else None
     geometry = dict(kernel=o.kernel, num_filter=o.num_filter, stride=o.stride, dilate=o.dilate, num_group=o.num_group)
     if o.is_float:
-        return build.leave(build("Convolution", *filter(lambda x: x is not None, (data, weight, bias)),
-                                 no_bias=bias is None, pad=o.pad, **geometry))
+        return build.leave(_plain(build, "Convolution", data, weight, bias, pad=o.pad, **geometry))
+    bias = build.enter_bias(bias)
     is_bordered = o.border != 0 and any(o.pad)
-    axes = tuple(range(1, rank + 2))
     data_options = dict(pad=o.pad, border=o.border) if is_bordered else {}
-    out = _product(build, "Convolution", data, weight, bias, o, axes, data_options,
+    out = _product(build, "Convolution", data, weight, bias, o, rank, data_options,
                    pad=(0,) * rank if is_bordered else o.pad, **geometry)
     out = build("Reshape", out, shape=(-2,))
     if o.scaling == "none" and bias is None:
         return build.leave(out)
-    return build.leave(_scale_and_bias(build, out, weight, bias, o, axes, (1, -1) + (1,) * rank))
+    return build.leave(_scale_and_bias(build, out, weight, bias, o, rank, (1, -1) + (1,) * rank))
 
 
 def fully_connected(build, data, weight, bias, options):
     """QFullyConnected on (N, ...) data, or on the last axis alone with flatten=False."""
     o = options
     data, weight = build.enter(data, "data"), build.enter(weight, "weight")
-    bias = build.enter(bias, "bias") if bias is not None else None
     shape = dict(num_hidden=o.num_hidden, flatten=o.flatten)
     if o.is_float:
-        return build.leave(build("FullyConnected", *filter(lambda x: x is not None, (data, weight, bias)),
-                                 no_bias=bias is None, **shape))
-    out = _product(build, "FullyConnected", data, weight, bias, o, (1,), {}, **shape)
+        return build.leave(_plain(build, "FullyConnected", data, weight, bias, **shape))
+    bias = build.enter_bias(bias)
+    out = _product(build, "FullyConnected", data, weight, bias, o, 0, {}, **shape)
     if o.scaling == "none" and bias is None:
         return build.leave(out)
     if o.flatten:
-        return build.leave(_scale_and_bias(build, out, weight, bias, o, (1,), (1, -1)))
+        return build.leave(_scale_and_bias(build, out, weight, bias, o, 0, (1, -1)))
     rows = build("Reshape", out, shape=(-1, o.num_hidden))  # broadcasting needs equal ranks
-    return build.leave(build("reshape_like", _scale_and_bias(build, rows, weight, bias, o, (1,), (1, -1)), out))
+    return build.leave(build("reshape_like", _scale_and_bias(build, rows, weight, bias, o, 0, (1, -1)), out))

@@ -32,6 +32,9 @@ class NDArrayBuilder:
             self.options.fail(role, "an array with elements", array.shape)
         return mx.nd.identity(array)
 
+    def enter_bias(self, array):
+        return None if array is None else self.enter(array, "bias").expand_dims(1)
+
     def __call__(self, op, *inputs, **attributes):
         return _find(op)(*inputs, **attributes)
 

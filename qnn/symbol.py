@@ -39,6 +39,11 @@ class SymbolBuilder:
         conv1_weight: attr_dict() would mix its attributes with the variable's, of which optimizers read __lr_mult__."""
         return self._node(mx.sym.identity, symbol, name=role + "_in", attr={"__qnn_input__": role})
 
+    def enter_bias(self, symbol):
+        """A bias enters as (num_filter, 1): see layers._product."""
+        return None if symbol is None else self._node(mx.sym.expand_dims, symbol, axis=1, name="bias_in",
+                                                      attr={"__qnn_input__": "bias"})
+
     def __call__(self, op, *inputs, **attributes):
         return self._node(_find(op), *inputs, name="%s%d" % (op.strip("_").lower(), next(self.numbers)), **attributes)
 
