@@ -192,8 +192,8 @@ def _bound(entry, bindings):
 
 
 def entrances(node):
-    """{role: node} of a Q layer whose last node is `node`: the nodes marked `__qnn_input__` through which its data, weight
-    and bias enter, found along the nodes of the same `__qnn_layer__`."""
+    """{role: node} of a Q layer whose last node is `node`: the nodes marked `__qnn_input__` through which data, weight
+    and bias enter it, found along the nodes of the same `__qnn_layer__`."""
     layer, found, stack, seen = node.attrs.get("__qnn_layer__"), {}, [node], set()
     while stack:
         inner = stack.pop()
