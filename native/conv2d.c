@@ -55,15 +55,11 @@ void qnn_exclude_padding(const qnn_layer *layer, size_t first, size_t num_pixels
   }
 }
 
-qnn_status qnn_conv2d(const uint64_t *image, const uint64_t *panels, const qnn_conv2d_shape *shape,
-                      const qnn_output *output, int is_nhwc, float *y) {
-  if (!image || !panels || !shape || !y || !qnn_pad_value_is_valid(shape->pad_value) ||
-      !qnn_output_is_valid(output, shape->num_filter))
-    return QNN_BAD_ARGUMENT;
-  if (!qnn_conv2d_is_valid(shape)) return QNN_BAD_SHAPE;
-
+/* Fills in what follows from the shape, and runs the layer. */
+static qnn_status run(const uint64_t *image, const qnn_conv2d_shape *shape, qnn_layer *layer) {
   const size_t words = qnn_group_words(shape), pixel_words = shape->num_group * words;
-  const size_t row_words = (shape->width + 2 * shape->pad_w) * pixel_words;
+  const size_t pad_h = qnn_image_pad_h(shape), pad_w = qnn_image_pad_w(shape);
+  const size_t row_words = (shape->width + 2 * pad_w) * pixel_words;
   const size_t taps = shape->kernel_h * shape->kernel_w;
   const bool is_row = rows_are_contiguous(shape);
   const size_t num_segments = is_row ? shape->kernel_h : taps;
@@ -77,22 +73,70 @@ qnn_status qnn_conv2d(const uint64_t *image, const uint64_t *panels, const qnn_c
   if (has_zeros) {
     if (!(tap_ones = malloc(taps * shape->num_filter * sizeof *tap_ones))) goto done;
     if (!(zeros = calloc(words, sizeof *zeros))) goto done;
-    count_tap_ones(panels, shape, zeros, tap_ones);
+    count_tap_ones(layer->panels, shape, zeros, tap_ones);
   }
   fill_segments(shape, row_words, pixel_words, segments);
-  const qnn_layer layer = {
-      .image = image, .panels = panels, .batch = shape->batch, .out_height = qnn_conv2d_out_height(shape),
-      .out_width = qnn_conv2d_out_width(shape), .image_words = (shape->height + 2 * shape->pad_h) * row_words,
-      .row_words = shape->stride_h * row_words, .pixel_words = shape->stride_w * pixel_words,
-      .num_filter = shape->num_filter, .num_group = shape->num_group, .group_words = words, .segments = segments,
-      .num_segments = num_segments, .segment_words = is_row ? shape->kernel_w * words : words,
-      .k = qnn_conv2d_k(shape), .output = output, .is_nhwc = is_nhwc != 0, .y = y, .tap_ones = tap_ones,
-      .shape = shape};
-  qnn_run_layer(&layer);
+  layer->image = image + (pad_h - shape->pad_h) * row_words + (pad_w - shape->pad_w) * pixel_words;
+  layer->image_words = (shape->height + 2 * pad_h) * row_words;
+  layer->row_words = shape->stride_h * row_words;
+  layer->pixel_words = shape->stride_w * pixel_words;
+  layer->group_words = words;
+  layer->segments = segments;
+  layer->num_segments = num_segments;
+  layer->segment_words = is_row ? shape->kernel_w * words : words;
+  layer->tap_ones = tap_ones;
+  qnn_run_layer(layer);
   status = QNN_OK;
 done:
   free(zeros);
   free(tap_ones);
   if (segments != on_stack) free(segments);
+  return status;
+}
+
+static qnn_layer layer_of(const uint64_t *panels, const qnn_conv2d_shape *shape) {
+  const qnn_layer layer = {
+      .panels = panels, .shape = shape, .batch = shape->batch, .out_height = qnn_conv2d_out_height(shape),
+      .out_width = qnn_conv2d_out_width(shape), .num_filter = shape->num_filter, .num_group = shape->num_group,
+      .k = qnn_conv2d_k(shape)};
+  return layer;
+}
+
+qnn_status qnn_conv2d(const uint64_t *image, const uint64_t *panels, const qnn_conv2d_shape *shape,
+                      const qnn_output *output, int is_nhwc, float *y) {
+  if (!image || !panels || !shape || !y || !qnn_pad_value_is_valid(shape->pad_value) ||
+      !qnn_output_is_valid(output, shape->num_filter))
+    return QNN_BAD_ARGUMENT;
+  if (!qnn_conv2d_is_valid(shape)) return QNN_BAD_SHAPE;
+  qnn_layer layer = layer_of(panels, shape);
+  layer.output = output;
+  layer.is_nhwc = is_nhwc || layer.out_height * layer.out_width == 1;  /* the same order, and longer runs */
+  layer.y = y;
+  return run(image, shape, &layer);
+}
+
+qnn_status qnn_conv2d_bits(const uint64_t *image, const uint64_t *panels, const qnn_conv2d_shape *shape,
+                           const int32_t *threshold, const uint64_t *flip, size_t out_pad_h, size_t out_pad_w,
+                           int out_pad_value, uint64_t *out) {
+  if (!image || !panels || !shape || !threshold || !out || !qnn_pad_value_is_valid(shape->pad_value) ||
+      !qnn_pad_value_is_valid(out_pad_value))
+    return QNN_BAD_ARGUMENT;
+  if (!qnn_conv2d_is_valid(shape) || out_pad_h > SIZE_MAX / 8 || out_pad_w > SIZE_MAX / 8) return QNN_BAD_SHAPE;
+  qnn_layer layer = layer_of(panels, shape);
+  const size_t pixel_words = qnn_words_for(shape->num_filter);
+  const qnn_border border = {layer.out_height, layer.out_width, out_pad_h, out_pad_w,
+                             pixel_words, shape->num_filter, out_pad_value};
+  const size_t height = layer.out_height + 2 * out_pad_h, width = layer.out_width + 2 * out_pad_w;
+  if (!qnn_fits(shape->batch, height, width, pixel_words, sizeof *out)) return QNN_BAD_SHAPE;
+  layer.bits_pixel_words = pixel_words;
+  layer.bits_row_words = width * pixel_words;
+  layer.bits_image_words = height * layer.bits_row_words;
+  layer.bits = out + out_pad_h * layer.bits_row_words + out_pad_w * pixel_words;
+  layer.threshold = threshold;
+  layer.flip = flip;
+  const qnn_status status = run(image, shape, &layer);
+  /* Behind the layer, because nothing is written unless all is well; too little to share among threads. */
+  if (status == QNN_OK && (out_pad_h || out_pad_w))
+    for (size_t row = 0; row < shape->batch * height; ++row) qnn_fill_border(&border, row, out);
   return status;
 }

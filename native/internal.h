@@ -34,18 +34,34 @@ typedef void qnn_xgemm_ukernel(size_t num_pixels, const uint64_t *const *pixels,
 /* Signs of `n` contiguous floats -> ceil(n/64) words, first float in bit 0, bits behind the last one 0. */
 typedef void qnn_pack_ukernel(const float *x, size_t n, uint64_t *words);
 
-/* How counts become the output: y = (base + step * count) * scale + bias.
+/* Thresholds of `n` contiguous floats: bit = !(low <= key(x) < low + span) -> ceil(n/64) words, as qnn_pack_ukernel.
+ * low and span are those of float i, or one for all where is_uniform. qnn_float_key says what they mean. */
+typedef void qnn_compare_ukernel(const float *x, size_t n, const int32_t *low, const uint32_t *span, bool is_uniform,
+                                 uint64_t *words);
+
+/* How counts become the output: y = (((base + step * count) - mean) * scale + bias) + residual.
  * step is a power of two and base + step * count the exact accumulator (one rounding where it is a half above 2^23), so
- * that fusing this first sum changes nothing; multiplication by scale and addition of bias round one by one.
- * Neutral elements are scale 1 and bias -0.0f (0.0f would turn -0.0 into 0.0). Both arrays hold QNN_MAX_NR entries. */
+ * that fusing this first sum changes nothing; all that follows rounds one by one.
+ * Neutral elements are mean 0, scale 1 and bias -0.0f (0.0f would turn -0.0 into 0.0). */
 typedef struct {
   float base, step;
-  float scale[QNN_MAX_NR], bias[QNN_MAX_NR];
+  float mean[QNN_MAX_NR], scale[QNN_MAX_NR], bias[QNN_MAX_NR];
 } qnn_finish;
 
-/* y[j * pixel_stride + f * filter_stride]; one of the strides is 1. */
+/* y[j * pixel_stride + f * filter_stride]; one of the strides is 1. residual: as y, or NULL. */
 typedef void qnn_finish_ukernel(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
-                                const qnn_finish *finish, float *y, size_t pixel_stride, size_t filter_stride);
+                                const qnn_finish *finish, const float *residual, float *y, size_t pixel_stride,
+                                size_t filter_stride);
+
+/* How counts become bits: (count <= limit) xor flip, and 0 behind the filters that exist. */
+typedef struct {
+  int32_t limit[QNN_MAX_NR];
+  uint32_t flip, valid;
+} qnn_limits;
+
+/* Bits of each pixel as one store at out + j * stride bytes: 16 bits where num_filter <= 16, else 32. */
+typedef void qnn_threshold_ukernel(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
+                                   const qnn_limits *limits, unsigned char *out, size_t stride);
 
 typedef struct {
   const char *name;
@@ -53,7 +69,9 @@ typedef struct {
   size_t mr, nr;
   qnn_xgemm_ukernel *xgemm;
   qnn_pack_ukernel *pack;
+  qnn_compare_ukernel *compare;
   qnn_finish_ukernel *finish;
+  qnn_threshold_ukernel *threshold;
 } qnn_isa;
 
 const qnn_isa *qnn_isa_active(void);
@@ -87,6 +105,26 @@ static inline bool qnn_is_negative(float x) {
   return (int32_t)(bits - 1u) < (int32_t)0xFF800000u;
 }
 
+/* Floats in their order as integers: -0.0 and 0.0 give 0, -inf .. inf give -0x7F800000 .. 0x7F800000, NaN lies outside.
+ * Comparisons become intervals of keys, which NaN never enters, and denormals count where the process flushes them. */
+static inline int32_t qnn_float_key(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return (int32_t)(bits >> 31 ? 0x80000000u - bits : bits);
+}
+
+/* ---- borders of packed images ------------------------------------------------------------------------------------ */
+
+/* Images of pixels with `pixel_words` words: num_group times the words of `channels` channels. */
+typedef struct {
+  size_t height, width, pad_h, pad_w;     /* size of the inner part, and of the border around it */
+  size_t pixel_words, channels;
+  int pad_value;
+} qnn_border;
+
+/* Fills the border pixels of padded row `row` of all images. */
+void qnn_fill_border(const qnn_border *border, size_t row, uint64_t *image);
+
 /* ---- the layer that xgemm and conv2d share ----------------------------------------------------------------------- */
 
 typedef struct {
@@ -98,17 +136,40 @@ typedef struct {
   const size_t *segments;
   size_t num_segments, segment_words;
   size_t k;                                             /* fan-in: number of products of one output */
+
+  /* floats out, where bits is NULL */
   const qnn_output *output;
   bool is_nhwc;
   float *y;
+
+  /* bits out: pixel (image, row, column) at bits + the sum of the bits_*_words times these */
+  uint64_t *bits;
+  size_t bits_image_words, bits_row_words, bits_pixel_words;
+  const int32_t *threshold;
+  const uint64_t *flip;
 
   /* pad_value 0 only, else tap_ones is NULL: number of +1 weights of [tap][filter], to take the outside taps back. */
   const int32_t *tap_ones;
   const qnn_conv2d_shape *shape;
 } qnn_layer;
 
+/* Bits start .. start+count of a packed row, count <= 32. */
+static inline uint32_t qnn_bits_at(const uint64_t *row, size_t start, size_t count) {
+  assert(count >= 1 && count <= 32);
+  const size_t word = start / QNN_WORD_BITS, shift = start % QNN_WORD_BITS;
+  uint64_t bits = row[word] >> shift;
+  if (shift + count > QNN_WORD_BITS) bits |= row[word + 1] << (QNN_WORD_BITS - shift);
+  return (uint32_t)(bits & (((uint64_t)1 << count) - 1));
+}
+
 bool qnn_output_is_valid(const qnn_output *output, size_t num_filter);
 void qnn_run_layer(const qnn_layer *layer);
+
+/* Bits out (layer_bits.c): whether one task must run all groups of a pixel; limits of a panel or two; the epilogue. */
+bool qnn_bits_are_merged(const qnn_layer *layer);
+void qnn_select_limits(const qnn_layer *layer, size_t filter, size_t num_filter, qnn_limits *limits);
+void qnn_write_bits(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels, size_t filter,
+                    size_t num_filter, const int32_t *counts, size_t ld, const qnn_limits *limits);
 
 /* Replaces counts by -dot for pixels first .. first+num_pixels of a zero-padded layer (filters from `filter`). */
 void qnn_exclude_padding(const qnn_layer *layer, size_t first, size_t num_pixels, size_t filter, size_t num_filter,

@@ -8,6 +8,8 @@
  * Counts do not depend on how pixels and filters are cut, so every thread count gives the same bits. */
 #include "internal.h"
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "16 bits of a word are stored at their place in bytes");
+
 enum {
   block_pixels = 512,             /* their pointers: 4 KiB of stack */
   block_bytes = 384 * 1024,       /* words that a block touches, within L2 */
@@ -40,6 +42,7 @@ static void start_finish(const qnn_layer *layer, qnn_finish *finish) {
     finish->step = is_dot ? -2.0f : -1.0f;
   }
   for (size_t f = 0; f < QNN_MAX_NR; ++f) {
+    finish->mean[f] = 0.0f;
     finish->scale[f] = output->scale && output->num_scale == 1 ? output->scale[0] : 1.0f;
     finish->bias[f] = -0.0f;
   }
@@ -49,22 +52,25 @@ static void start_finish(const qnn_layer *layer, qnn_finish *finish) {
 static void select_finish(const qnn_output *output, size_t filter, size_t num_filter, qnn_finish *finish) {
   if (output->scale && output->num_scale > 1)
     memcpy(finish->scale, output->scale + filter, num_filter * sizeof *finish->scale);
+  if (output->mean) memcpy(finish->mean, output->mean + filter, num_filter * sizeof *finish->mean);
   if (output->bias) memcpy(finish->bias, output->bias + filter, num_filter * sizeof *finish->bias);
 }
 
 /* Writes the counts of pixels first .. first+num_pixels; in NCHW a run of pixels ends with its image. */
-static void write_tile(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels, size_t filter,
-                       size_t num_filter, const int32_t *counts, size_t ld, const qnn_finish *finish) {
+static void write_floats(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels, size_t filter,
+                         size_t num_filter, const int32_t *counts, size_t ld, const qnn_finish *finish) {
+  const float *residual = layer->output->residual;
   if (layer->is_nhwc) {
-    float *y = layer->y + first * layer->num_filter + filter;
-    isa->finish(counts, ld, num_pixels, num_filter, finish, y, layer->num_filter, 1);
+    const size_t at = first * layer->num_filter + filter;
+    isa->finish(counts, ld, num_pixels, num_filter, finish, residual ? residual + at : NULL, layer->y + at,
+                layer->num_filter, 1);
     return;
   }
   const size_t plane = layer->out_height * layer->out_width;
   while (num_pixels) {
-    const size_t image = first / plane, at = first % plane, run = qnn_min(num_pixels, plane - at);
-    float *y = layer->y + (image * layer->num_filter + filter) * plane + at;
-    isa->finish(counts, ld, run, num_filter, finish, y, 1, plane);
+    const size_t image = first / plane, column = first % plane, run = qnn_min(num_pixels, plane - column);
+    const size_t at = (image * layer->num_filter + filter) * plane + column;
+    isa->finish(counts, ld, run, num_filter, finish, residual ? residual + at : NULL, layer->y + at, 1, plane);
     first += run, num_pixels -= run, counts += run * ld;
   }
 }
@@ -92,16 +98,20 @@ static void run_block(const qnn_layer *layer, const qnn_isa *isa, size_t first, 
   const uint64_t *pixels[block_pixels];
   _Alignas(64) int32_t counts[tile_pixels * QNN_MAX_NR];
   qnn_finish finish;
+  qnn_limits limits;
   const size_t k_words = layer->num_segments * layer->segment_words;
   const size_t group_start = group * (layer->num_filter / layer->num_group);
   find_pixels(layer, first, num_pixels, group, pixels);
-  start_finish(layer, &finish);
+  if (!layer->bits) start_finish(layer, &finish);
 
   for (size_t f = filter_begin, n; f < filter_end; f += n) {
     n = filter_end - f >= isa->nr ? isa->nr : qnn_min(filter_end - f, QNN_PANEL_FILTERS);
     const size_t filter = group_start + f, ld = n > QNN_PANEL_FILTERS ? QNN_MAX_NR : QNN_PANEL_FILTERS;
     const uint64_t *panels = layer->panels + filter * k_words;
-    select_finish(layer->output, filter, n, &finish);
+    if (layer->bits)
+      qnn_select_limits(layer, filter, n, &limits);
+    else
+      select_finish(layer->output, filter, n, &finish);
     for (size_t at = 0, tile; at < num_pixels; at += tile) {
       tile = next_piece(num_pixels - at, tile_pixels);
       for (size_t j = 0, piece; j < tile; j += piece) {
@@ -110,20 +120,31 @@ static void run_block(const qnn_layer *layer, const qnn_isa *isa, size_t first, 
                    counts + j * ld, ld);
       }
       if (layer->tap_ones) qnn_exclude_padding(layer, first + at, tile, filter, n, counts, ld);
-      write_tile(layer, isa, first + at, tile, filter, n, counts, ld, &finish);
+      if (layer->bits)
+        qnn_write_bits(layer, isa, first + at, tile, filter, n, counts, ld, &limits);
+      else
+        write_floats(layer, isa, first + at, tile, filter, n, counts, ld, &finish);
     }
   }
 }
 
+/* How a layer is cut into tasks. */
+typedef struct {
+  size_t block;               /* pixels */
+  size_t groups;              /* tasks of a block: one for each group, or one for all */
+  size_t range, ranges;       /* filters of a task, ranges of a group */
+} cut;
+
 /* Task number (block of pixels, group, range of filters), the last one fastest. */
-static void run_task(const qnn_layer *layer, const qnn_isa *isa, size_t block, size_t range, size_t ranges,
-                     size_t task) {
+static void run_task(const qnn_layer *layer, const qnn_isa *isa, const cut *cut, size_t task) {
   const size_t num_pixels = layer->batch * layer->out_height * layer->out_width;
   const size_t filters_per_group = layer->num_filter / layer->num_group;
-  const size_t first = task / ranges / layer->num_group * block, begin = task % ranges * range;
+  const size_t first = task / cut->ranges / cut->groups * cut->block, begin = task % cut->ranges * cut->range;
   if (begin >= filters_per_group) return;
-  run_block(layer, isa, first, qnn_min(block, num_pixels - first), task / ranges % layer->num_group, begin,
-            qnn_min(begin + range, filters_per_group));
+  const size_t groups = layer->num_group / cut->groups, group = task / cut->ranges % cut->groups * groups;
+  for (size_t i = 0; i < groups; ++i)
+    run_block(layer, isa, first, qnn_min(cut->block, num_pixels - first), group + i, begin,
+              qnn_min(begin + cut->range, filters_per_group));
 }
 
 void qnn_run_layer(const qnn_layer *layer) {
@@ -144,23 +165,24 @@ void qnn_run_layer(const qnn_layer *layer) {
   size_t block = block_bytes / sizeof(uint64_t) / touched;
   block = block < tile_pixels ? tile_pixels : qnn_min(block, block_pixels);
   size_t blocks = ceil_div(num_pixels, block), ranges = 1;
+  const size_t groups = qnn_bits_are_merged(layer) ? 1 : layer->num_group;
   if (num_threads > 1) {  /* equal tasks, a few for each thread: by pixels, by filters where these are few */
     const size_t wanted = 2 * (size_t)num_threads;
     if (num_pixels >= wanted * tile_pixels)
       blocks = ceil_div(blocks, wanted) * wanted;
     else
-      ranges = qnn_min(filter_blocks, ceil_div(wanted, blocks * layer->num_group));
+      ranges = groups < layer->num_group ? 1 : qnn_min(filter_blocks, ceil_div(wanted, blocks * groups));
   }
   block = ceil_div(num_pixels, blocks);
   blocks = ceil_div(num_pixels, block);
-  const size_t range = ceil_div(filter_blocks, ranges) * isa->nr;
-  const size_t num_tasks = blocks * layer->num_group * ranges;
+  const cut cut = {block, groups, ceil_div(filter_blocks, ranges) * isa->nr, ranges};
+  const size_t num_tasks = blocks * groups * ranges;
 
   /* One thread does without a region: libgomp would set up a team first, 0.2 us, a tenth of a small layer. */
   if (num_threads == 1) {
-    for (size_t task = 0; task < num_tasks; ++task) run_task(layer, isa, block, range, ranges, task);
+    for (size_t task = 0; task < num_tasks; ++task) run_task(layer, isa, &cut, task);
     return;
   }
 #pragma omp parallel for num_threads(num_threads) schedule(dynamic)
-  for (size_t task = 0; task < num_tasks; ++task) run_task(layer, isa, block, range, ranges, task);
+  for (size_t task = 0; task < num_tasks; ++task) run_task(layer, isa, &cut, task);
 }

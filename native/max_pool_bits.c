@@ -1,48 +1,84 @@
 /* max_pool_bits.c: max of signs = OR of bits. Positions outside the image count as bit 0, which never wins. */
-#include "internal.h"
+#include "shape.h"
 
-/* Positions of the window along one axis, 0 for a bad one. pad < kernel: every window holds a pixel or a padding of one
- * that does; windows that lie in the padding only cannot arise. */
-static size_t positions(size_t length, size_t kernel, size_t stride, size_t pad) {
-  if (!length || !kernel || !stride || pad >= kernel || length > SIZE_MAX / 4 || kernel > SIZE_MAX / 4) return 0;
-  return length + 2 * pad < kernel ? 0 : (length + 2 * pad - kernel) / stride + 1;
+/* Windows along one axis, 0 for a bad one. pad < kernel: every window but the last of a full pooling holds a pixel. */
+static size_t positions(size_t length, size_t kernel, size_t stride, size_t pad, bool is_full) {
+  if (!length || !kernel || !stride || pad >= kernel || length > SIZE_MAX / 8 || kernel > SIZE_MAX / 8) return 0;
+  if (length + 2 * pad < kernel) return 0;
+  const size_t steps = length + 2 * pad - kernel;
+  return steps / stride + (is_full && steps % stride != 0) + 1;
 }
 
-/* Part of the window at `start` (in padded coordinates) that lies inside the image: begin .. end. */
+/* Part of the window at `start` (in padded coordinates) that lies inside the image: begin .. end, or end <= begin. */
 static void clip(size_t start, size_t kernel, size_t pad, size_t length, size_t *begin, size_t *end) {
   *begin = start > pad ? start - pad : 0;
   *end = start + kernel > pad ? qnn_min(start + kernel - pad, length) : 0;
 }
 
-qnn_status qnn_max_pool_bits(const uint64_t *in, size_t batch, size_t height, size_t width, size_t pixel_words,
-                             size_t kernel_h, size_t kernel_w, size_t stride_h, size_t stride_w, size_t pad_h,
-                             size_t pad_w, uint64_t *out) {
-  if (!in || !out) return QNN_BAD_ARGUMENT;
-  const size_t out_height = positions(height, kernel_h, stride_h, pad_h);
-  const size_t out_width = positions(width, kernel_w, stride_w, pad_w);
-  if (!batch || !pixel_words || !out_height || !out_width) return QNN_BAD_SHAPE;
-  if (!qnn_fits(batch, height, width, pixel_words, sizeof *in) ||
-      !qnn_fits(batch, out_height, out_width, pixel_words, sizeof *out))
-    return QNN_BAD_SHAPE;
+static size_t out_height(const qnn_pool_shape *s) {
+  return positions(s->height, s->kernel_h, s->stride_h, s->pad_h, s->is_full);
+}
 
-  const size_t num_rows = batch * out_height;
-  const int num_threads = qnn_threads_for(batch * height * width * pixel_words, 1 << 16);
+static size_t out_width(const qnn_pool_shape *s) {
+  return positions(s->width, s->kernel_w, s->stride_w, s->pad_w, s->is_full);
+}
+
+static bool is_valid(const qnn_pool_shape *s) {
+  const size_t height = out_height(s), width = out_width(s), words = qnn_words_for(s->channels), most = SIZE_MAX / 8;
+  if (!s->batch || !words || !height || !width) return false;
+  if (s->image_pad_h > most || s->image_pad_w > most || s->out_pad_h > most || s->out_pad_w > most) return false;
+  return qnn_fits(s->batch, s->height + 2 * s->image_pad_h, s->width + 2 * s->image_pad_w, words, sizeof(uint64_t)) &&
+         qnn_fits(s->batch, height + 2 * s->out_pad_h, width + 2 * s->out_pad_w, words, sizeof(uint64_t));
+}
+
+size_t qnn_pool_out_height(const qnn_pool_shape *s) { return s && is_valid(s) ? out_height(s) : 0; }
+
+size_t qnn_pool_out_width(const qnn_pool_shape *s) { return s && is_valid(s) ? out_width(s) : 0; }
+
+/* One row of windows: input rows y_begin .. y_end of the image at `from`, `row_words` apart. */
+static inline __attribute__((always_inline)) void pool_row(const qnn_pool_shape *s, const size_t words,
+                                                           const uint64_t *from, size_t row_words, size_t y_begin,
+                                                           size_t y_end, const uint64_t *flip, size_t width,
+                                                           uint64_t *to) {
+  const size_t tail = s->channels % QNN_WORD_BITS;
+  const uint64_t valid = tail ? ((uint64_t)1 << tail) - 1 : ~(uint64_t)0;
+  for (size_t x = 0; x < width; ++x, to += words) {
+    size_t x_begin, x_end;
+    clip(x * s->stride_w, s->kernel_w, s->pad_w, s->width, &x_begin, &x_end);
+    for (size_t k = 0; k < words; ++k) to[k] = 0;
+    for (size_t i = y_begin; i < y_end; ++i)
+      for (size_t j = x_begin; j < x_end; ++j)
+        for (size_t k = 0; k < words; ++k) to[k] |= from[i * row_words + j * words + k];
+    if (!flip) continue;
+    for (size_t k = 0; k < words; ++k) to[k] ^= flip[k];
+    to[words - 1] &= valid;
+  }
+}
+
+qnn_status qnn_max_pool_bits(const uint64_t *in, const qnn_pool_shape *s, const uint64_t *flip, uint64_t *out) {
+  if (!in || !s || !out || !qnn_pad_value_is_valid(s->out_pad_value)) return QNN_BAD_ARGUMENT;
+  if (!is_valid(s)) return QNN_BAD_SHAPE;
+  const size_t words = qnn_words_for(s->channels), row_words = (s->width + 2 * s->image_pad_w) * words;
+  const size_t image_words = (s->height + 2 * s->image_pad_h) * row_words;
+  const uint64_t *inner = in + s->image_pad_h * row_words + s->image_pad_w * words;
+  const qnn_border border = {out_height(s), out_width(s), s->out_pad_h, s->out_pad_w,
+                             words, s->channels, s->out_pad_value};
+  const size_t height = border.height + 2 * s->out_pad_h, width = border.width + 2 * s->out_pad_w;
+  const size_t num_rows = s->batch * height;
+  const int num_threads = qnn_threads_for(s->batch * s->height * s->width * words, 1 << 16);
 #pragma omp parallel for num_threads(num_threads) if (num_threads > 1)
   for (size_t row = 0; row < num_rows; ++row) {
+    if (s->out_pad_h || s->out_pad_w) qnn_fill_border(&border, row, out);
+    const size_t line = row % height - s->out_pad_h;  /* wraps to large above the image */
+    if (line >= border.height) continue;
     size_t y_begin, y_end;
-    clip(row % out_height * stride_h, kernel_h, pad_h, height, &y_begin, &y_end);
-    const uint64_t *image = in + row / out_height * height * width * pixel_words;
-    uint64_t *to = out + row * out_width * pixel_words;
-    memset(to, 0, out_width * pixel_words * sizeof *to);
-    for (size_t x = 0; x < out_width; ++x, to += pixel_words) {
-      size_t x_begin, x_end;
-      clip(x * stride_w, kernel_w, pad_w, width, &x_begin, &x_end);
-      for (size_t i = y_begin; i < y_end; ++i)
-        for (size_t j = x_begin; j < x_end; ++j) {
-          const uint64_t *from = image + (i * width + j) * pixel_words;
-          for (size_t k = 0; k < pixel_words; ++k) to[k] |= from[k];
-        }
-    }
+    clip(line * s->stride_h, s->kernel_h, s->pad_h, s->height, &y_begin, &y_end);
+    const uint64_t *from = inner + row / height * image_words;
+    uint64_t *to = out + (row * width + s->out_pad_w) * words;
+    if (words == 1)  /* a constant: the loops over words vanish */
+      pool_row(s, 1, from, row_words, y_begin, y_end, flip, border.width, to);
+    else
+      pool_row(s, words, from, row_words, y_begin, y_end, flip, border.width, to);
   }
   return QNN_OK;
 }

@@ -4,11 +4,12 @@
 bool qnn_image_is_valid(const qnn_conv2d_shape *s) {
   if (!s->batch || !s->channels || !s->height || !s->width || !s->num_group) return false;
   if (s->channels % s->num_group != 0) return false;
-  if (s->pad_h > (SIZE_MAX / 4 - s->height) / 2 || s->height > SIZE_MAX / 4) return false;
-  if (s->pad_w > (SIZE_MAX / 4 - s->width) / 2 || s->width > SIZE_MAX / 4) return false;
+  const size_t pad_h = qnn_image_pad_h(s), pad_w = qnn_image_pad_w(s);
+  if (pad_h < s->pad_h || pad_h > (SIZE_MAX / 4 - s->height) / 2 || s->height > SIZE_MAX / 4) return false;
+  if (pad_w < s->pad_w || pad_w > (SIZE_MAX / 4 - s->width) / 2 || s->width > SIZE_MAX / 4) return false;
   size_t pixel_words = 0;
   return qnn_multiply(s->num_group, qnn_words_for(s->channels / s->num_group), &pixel_words) &&
-         qnn_fits(s->batch, s->height + 2 * s->pad_h, s->width + 2 * s->pad_w, pixel_words, sizeof(uint64_t)) &&
+         qnn_fits(s->batch, s->height + 2 * pad_h, s->width + 2 * pad_w, pixel_words, sizeof(uint64_t)) &&
          qnn_fits(s->batch, s->channels, s->height, s->width, sizeof(float));
 }
 
@@ -49,7 +50,8 @@ size_t qnn_conv2d_out_width(const qnn_conv2d_shape *s) { return s && qnn_conv2d_
 
 size_t qnn_conv2d_image_words(const qnn_conv2d_shape *s) {
   if (!s || !qnn_image_is_valid(s)) return 0;
-  return s->batch * (s->height + 2 * s->pad_h) * (s->width + 2 * s->pad_w) * s->num_group * qnn_group_words(s);
+  return s->batch * (s->height + 2 * qnn_image_pad_h(s)) * (s->width + 2 * qnn_image_pad_w(s)) * s->num_group *
+         qnn_group_words(s);
 }
 
 size_t qnn_conv2d_filter_words(const qnn_conv2d_shape *s) {

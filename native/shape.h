@@ -11,6 +11,10 @@ size_t qnn_conv2d_k(const qnn_conv2d_shape *shape);       /* fan-in of a filter 
 /* Words of one group of one pixel. */
 static inline size_t qnn_group_words(const qnn_conv2d_shape *s) { return qnn_words_for(s->channels / s->num_group); }
 
+/* Padding that the packed image holds. */
+static inline size_t qnn_image_pad_h(const qnn_conv2d_shape *s) { return s->image_pad_h ? s->image_pad_h : s->pad_h; }
+static inline size_t qnn_image_pad_w(const qnn_conv2d_shape *s) { return s->image_pad_w ? s->image_pad_w : s->pad_w; }
+
 static inline bool qnn_pad_value_is_valid(int pad_value) { return pad_value >= -1 && pad_value <= 1; }
 
 #endif

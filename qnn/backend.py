@@ -107,21 +107,30 @@ def _empty(shape, dtype):
     return buffer[start:start + num_bytes].view(dtype).reshape(shape)
 
 
-def _output(name, num_filter, scale, bias, no_offset):
-    """(qnn_output, (scale, bias)) : the arrays must outlive the struct, which only points to them."""
+def _per_filter(name, argument, x, num_filter):
+    """x as (num_filter,) float32, or None."""
+    if x is not None:
+        x = checks.array(name, argument, x, np.float32)
+        checks.expect(name, "shape of " + argument, x.shape, (num_filter,))
+    return x
+
+
+def _output(name, num_filter, scale, bias, no_offset, mean=None, residual=None, shape=None):
+    """(qnn_output, {name: array}): the arrays must outlive the struct, which only points to them."""
     if scale is not None:
         scale = checks.array(name, "scale", np.asarray(scale, np.float32).ravel(), np.float32)
         if scale.size not in (1, num_filter):
             raise ValueError("%s: scale must have 1 or %d values, got %d" % (name, num_filter, scale.size))
-    if bias is not None:
-        bias = checks.array(name, "bias", bias, np.float32)
-        checks.expect(name, "shape of bias", bias.shape, (num_filter,))
+    bias, mean = _per_filter(name, "bias", bias, num_filter), _per_filter(name, "mean", mean, num_filter)
+    if residual is not None:
+        residual = checks.array(name, "residual", residual, np.float32)
+        checks.expect(name, "shape of residual", residual.shape, shape)
+    arrays = {"scale": scale, "bias": bias, "mean": mean, "residual": residual}
     if not is_native:
-        return None, (scale, bias)
-    output = ffi.new("qnn_output *", {
-        "no_offset": int(bool(no_offset)), "num_scale": 0 if scale is None else scale.size,
-        "scale": ffi.NULL if scale is None else _floats(scale), "bias": ffi.NULL if bias is None else _floats(bias)})
-    return output, (scale, bias)
+        return None, arrays
+    fields = {argument: _floats(x) for argument, x in arrays.items() if x is not None}
+    fields.update(no_offset=int(bool(no_offset)), num_scale=0 if scale is None else scale.size)
+    return ffi.new("qnn_output *", fields), arrays
 
 
 # ---- packing ---------------------------------------------------------------------------------------------------------
@@ -171,35 +180,6 @@ def pack_panels(rows, num_group=1):
     return panels
 
 
-def _pack_image(name, x, axes, pad, pad_value, num_group):
-    x = checks.array(name, "x", x, np.float32, 4)
-    n, c, h, w = (x.shape[axis] for axis in axes)
-    pad, pad_value = checks.pair(name, "pad", pad, 0), checks.pad_sign(name, pad_value)
-    checks.groups(name, "channels", c, num_group)
-    if not is_native:
-        return reference.pack_nchw(x.transpose(axes), pad, pad_value, num_group)
-    shape = ffi.new("qnn_conv2d_shape *", {
-        "batch": n, "channels": c, "height": h, "width": w, "num_group": num_group, "pad_h": pad[0], "pad_w": pad[1],
-        "pad_value": pad_value})
-    image = _empty((n, h + 2 * pad[0], w + 2 * pad[1], num_group, words_for(c // num_group)), WORD_DTYPE)
-    pack = lib.qnn_pack_nchw if name == "pack_nchw" else lib.qnn_pack_nhwc
-    _check(name, pack(_floats(x), shape, _words(image)))
-    return image
-
-
-def pack_nchw(x, pad=(0, 0), pad_value=1, num_group=1):
-    """Packs (N, C, H, W) float32 along its channels, with padding of +1 or -1 (0 packs as -1). See reference.pack_nchw.
-
-    Returns (N, H + 2 pad_h, W + 2 pad_w, num_group, ceil(C/num_group/64)) uint64.
-    """
-    return _pack_image("pack_nchw", x, (0, 1, 2, 3), pad, pad_value, num_group)
-
-
-def pack_nhwc(x, pad=(0, 0), pad_value=1, num_group=1):
-    """The same words as pack_nchw, from (N, H, W, C) float32."""
-    return _pack_image("pack_nhwc", x, (0, 3, 1, 2), pad, pad_value, num_group)
-
-
 # ---- layers ----------------------------------------------------------------------------------------------------------
 
 
@@ -216,72 +196,10 @@ def xgemm(a, panels, k, num_filter, scale=None, bias=None, no_offset=False):
     checks.expect("xgemm", "words of panels", panels.size, num_filter * words_for(k))
     output, arrays = _output("xgemm", num_filter, scale, bias, no_offset)
     if not is_native:
-        return fallback.xgemm(a, panels, k, num_filter, no_offset, *arrays)
+        return fallback.xgemm(a, panels, k, num_filter, no_offset, arrays)
     y = _empty((len(a), num_filter), np.float32)
     _check("xgemm", lib.qnn_xgemm(_words(a), _words(panels), len(a), num_filter, k, output, _floats(y)))
     return y
-
-
-def conv2d(image, panels, channels, num_filter, kernel, stride=(1, 1), dilate=(1, 1), pad=(0, 0), pad_value=1,
-           num_group=1, scale=None, bias=None, no_offset=False, layout="NCHW"):
-    """Binary convolution of a packed image: y = ((K + dot) / 2, or dot with no_offset) * scale + bias.
-
-    image: of pack_nchw or pack_nhwc with the same pad, pad_value and num_group; panels: of
-    pack_panels(reference.pack_filters(w), num_group); channels: of the image, over all groups; layout: of the output.
-    Returns (N, num_filter, OH, OW) float32, or (N, OH, OW, num_filter) for layout 'NHWC'.
-    """
-    image = checks.array("conv2d", "image", image, WORD_DTYPE, 5)
-    panels = checks.array("conv2d", "panels", panels, WORD_DTYPE)
-    kernel, stride = checks.pair("conv2d", "kernel", kernel, 1), checks.pair("conv2d", "stride", stride, 1)
-    dilate, pad = checks.pair("conv2d", "dilate", dilate, 1), checks.pair("conv2d", "pad", pad, 0)
-    pad_value = checks.pad_sign("conv2d", pad_value)
-    if layout not in ("NCHW", "NHWC"):
-        raise ValueError("conv2d: layout is 'NCHW' or 'NHWC', got %r" % (layout,))
-    checks.groups("conv2d", "channels", channels, num_group)
-    checks.groups("conv2d", "filters", num_filter, num_group)
-    words = words_for(channels // num_group)
-    checks.expect("conv2d", "last dimensions of image (num_group, words)", image.shape[3:], (num_group, words))
-    checks.expect("conv2d", "words of panels", panels.size, num_filter * kernel[0] * kernel[1] * words)
-    h, w = image.shape[1] - 2 * pad[0], image.shape[2] - 2 * pad[1]
-    oh, ow = ((size - (k - 1) * d - 1) // s + 1 for size, k, d, s in zip(image.shape[1:3], kernel, dilate, stride))
-    if h < 1 or w < 1 or oh < 1 or ow < 1:
-        raise ValueError("conv2d: kernel %r with dilate %r does not fit the padded image %r with pad %r"
-                         % (kernel, dilate, image.shape[1:3], pad))
-    output, arrays = _output("conv2d", num_filter, scale, bias, no_offset)
-    if not is_native:
-        y = fallback.conv2d(image, panels, channels, num_filter, kernel, stride, dilate, pad, pad_value, num_group,
-                              no_offset, *arrays)
-        return y if layout == "NCHW" else np.ascontiguousarray(y.transpose(0, 2, 3, 1))
-    shape = ffi.new("qnn_conv2d_shape *", {
-        "batch": len(image), "channels": channels, "height": h, "width": w, "num_filter": num_filter,
-        "num_group": num_group, "kernel_h": kernel[0], "kernel_w": kernel[1], "stride_h": stride[0],
-        "stride_w": stride[1], "dilate_h": dilate[0], "dilate_w": dilate[1], "pad_h": pad[0], "pad_w": pad[1],
-        "pad_value": pad_value})
-    y = _empty((len(image), num_filter, oh, ow) if layout == "NCHW" else (len(image), oh, ow, num_filter), np.float32)
-    _check("conv2d", lib.qnn_conv2d(_words(image), _words(panels), shape, output, layout == "NHWC", _floats(y)))
-    return y
-
-
-def max_pool_bits(words, kernel, stride, pad=(0, 0)):
-    """Max-pooling of packed signs (OR), pad < kernel: (N, H, W, ...) uint64 -> (N, OH, OW, ...). See reference."""
-    words = checks.array("max_pool_bits", "words", words, WORD_DTYPE)
-    if words.ndim < 4:
-        raise ValueError("max_pool_bits: words must be (N, H, W, words ...), got shape %s" % (words.shape,))
-    kernel, stride, pad = (checks.pair("max_pool_bits", what, value, least)
-                           for what, value, least in (("kernel", kernel, 1), ("stride", stride, 1), ("pad", pad, 0)))
-    (n, h, w), tail = words.shape[:3], words.shape[3:]
-    oh, ow = ((size + 2 * p - k) // s + 1 for size, p, k, s in zip((h, w), pad, kernel, stride))
-    if oh < 1 or ow < 1 or pad[0] >= kernel[0] or pad[1] >= kernel[1]:
-        raise ValueError("max_pool_bits: kernel %r must fit the padded image %r and be larger than pad %r"
-                         % (kernel, (h, w), pad))
-    pixel_words = int(np.prod(tail))
-    if not is_native:
-        pooled = reference.max_pool_bits(words.reshape(n, h, w, pixel_words), kernel, stride, pad)
-        return pooled.reshape((n, oh, ow) + tail)
-    out = _empty((n, oh, ow) + tail, WORD_DTYPE)
-    _check("max_pool_bits", lib.qnn_max_pool_bits(_words(words), n, h, w, pixel_words, *kernel, *stride, *pad,
-                                                  _words(out)))
-    return out
 
 
 # ---- training --------------------------------------------------------------------------------------------------------
@@ -319,6 +237,9 @@ def sign_pad_grad(x, dy, pad=(0, 0), grad_clip=1.0):
                                                   _floats(dx)))
     return dx
 
+
+# Behind all that it uses of this module: packed images in, floats or bits out.
+from .backend_images import conv2d, conv2d_bits, max_pool_bits, pack_nchw, pack_nhwc  # noqa: E402, F401
 
 if os.environ.get("QNN_ISA"):
     select_isa(os.environ["QNN_ISA"], "QNN_ISA")

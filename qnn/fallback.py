@@ -5,26 +5,48 @@ from . import reference
 from .bits import panels_to_rows
 
 
-def xgemm(a, panels, k, num_filter, no_offset, scale, bias):
+def xgemm(a, panels, k, num_filter, no_offset, arrays):
     """backend.xgemm by reference.xgemm."""
     dot = k - 2 * reference.xgemm(a, panels_to_rows(panels, num_filter))
-    return reference._finish(dot, k, (1, -1), True, no_offset, scale, bias)
+    return reference._finish(dot, k, (1, -1), True, no_offset, **arrays)
 
 
-def conv2d(image, panels, channels, num_filter, kernel, stride, dilate, pad, pad_value, num_group, no_offset,
-                      scale, bias):
-    """conv2d on unpacked signs, by reference.convolution."""
-    per_group = channels // num_group
-    x = reference.unpack_rows(image, per_group)
-    x = x.reshape(x.shape[:3] + (channels,)).transpose(0, 3, 1, 2).copy()
-    if pad_value == 0:
+def dots(image, panels, g):
+    """Dot products (N, F, OH, OW) of a packed image, on unpacked signs, by reference.convolution. g: of conv2d."""
+    per_group = g["channels"] // g["num_group"]
+    pads = (g["image_pad_h"], g["image_pad_w"]), (g["pad_h"], g["pad_w"])
+    x = reference.unpack_rows(reference.inner_image(image, *pads), per_group)
+    x = x.reshape(x.shape[:3] + (g["channels"],)).transpose(0, 3, 1, 2).copy()
+    if g["pad_value"] == 0:
         inside = np.zeros(x.shape[2:], bool)
-        inside[pad[0]:x.shape[2] - pad[0], pad[1]:x.shape[3] - pad[1]] = True
+        inside[g["pad_h"]:x.shape[2] - g["pad_h"], g["pad_w"]:x.shape[3] - g["pad_w"]] = True
         x *= inside
-    rows = panels_to_rows(panels, num_filter, num_group).reshape((num_filter,) + kernel + (-1,))
-    w = reference.unpack_rows(rows, per_group).transpose(0, 3, 1, 2)
-    dot = reference.convolution(x, w, stride, dilate, num_group)
-    return reference._finish(dot, per_group * kernel[0] * kernel[1], (1, -1, 1, 1), True, no_offset, scale, bias)
+    rows = panels_to_rows(panels, g["num_filter"], g["num_group"])
+    w = reference.unpack_rows(rows.reshape(g["num_filter"], g["kernel_h"], g["kernel_w"], -1), per_group)
+    return reference.convolution(x, w.transpose(0, 3, 1, 2), (g["stride_h"], g["stride_w"]),
+                                 (g["dilate_h"], g["dilate_w"]), g["num_group"])
+
+
+def conv2d(image, panels, g, no_offset, layout, arrays):
+    """backend.conv2d by reference.convolution."""
+    k = g["channels"] // g["num_group"] * g["kernel_h"] * g["kernel_w"]
+    dot, shape = dots(image, panels, g), (1, -1, 1, 1)
+    if layout == "NHWC":
+        dot, shape = np.ascontiguousarray(dot.transpose(0, 2, 3, 1)), (1, 1, 1, -1)
+    return reference._finish(dot, k, shape, True, no_offset, **arrays)
+
+
+def flip_bits(flip, count):
+    """bool (count,) from packed bits; all False for None."""
+    return np.zeros(count, bool) if flip is None else reference.unpack_rows(flip, count) > 0
+
+
+def max_pool_bits(words, channels, kernel, stride, pad, convention, flip, image_pad, out_pad, out_pad_value):
+    """backend.max_pool_bits by reference.max_pool_bits."""
+    pooled = reference.max_pool_bits(reference.inner_image(words, image_pad), kernel, stride, pad, convention)
+    if flip is not None:
+        pooled = pooled ^ reference.pack_rows(np.where(flip_bits(flip, channels), 1, -1))
+    return reference.pad_image(pooled, channels, out_pad, out_pad_value)
 
 
 def sign_pad(x, pad, pad_value):

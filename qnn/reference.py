@@ -114,15 +114,65 @@ def xgemm(a, w):
     return np.stack([popcount(a ^ row).sum(-1) for row in w], axis=-1)
 
 
-def max_pool_bits(words, kernel, stride, pad=(0, 0)):
+def pad_image(words, channels, pad=(0, 0), pad_value=1):
+    """A border around packed pixels: +1 as 1 bits of the `channels` that exist, -1 and 0 as 0 bits.
+
+    words: (N, H, W, ceil(channels/64)) uint64. Returns (N, H + 2 pad_h, W + 2 pad_w, ceil(channels/64)) uint64.
+    """
+    n, h, w, pixel_words = words.shape
+    out = np.empty((n, h + 2 * pad[0], w + 2 * pad[1], pixel_words), WORD_DTYPE)
+    out[:] = pack_rows(np.full(channels, pad_value if pad_value else -1))
+    out[:, pad[0]:pad[0] + h, pad[1]:pad[1] + w] = words
+    return out
+
+
+def inner_image(image, image_pad=(0, 0), pad=(0, 0)):
+    """The part of a packed image with padding `image_pad` that a consumer with padding `pad` <= image_pad reads."""
+    y, x = (present - wanted for present, wanted in zip(image_pad, pad))
+    return image[:, y:image.shape[1] - y, x:image.shape[2] - x]
+
+
+def threshold_bits(x, threshold, flip):
+    """BatchNorm and sign as one comparison of floats: bit = not (x >= threshold if flip else x < threshold).
+
+    x: (N, C, H, W), threshold: (C,) float32; flip: (C,) bool. NaN on either side gives 1. Returns bools shaped like x.
+    """
+    x, threshold = np.asarray(x, np.float32), np.asarray(threshold, np.float32).reshape(-1, 1, 1)
+    return ~np.where(np.asarray(flip, bool).reshape(-1, 1, 1), x >= threshold, x < threshold)
+
+
+def dot_bits(dot, threshold, flip):
+    """BatchNorm and sign of integers as one comparison: bit = (dot >= threshold) xor flip.
+
+    dot: (N, F, OH, OW) integers; threshold: (F,) int32, -2**31 is always, 2**31 - 1 never; flip: (F,) bool.
+    """
+    is_reached = np.asarray(dot) >= np.asarray(threshold).reshape(-1, 1, 1)
+    return is_reached ^ np.asarray(flip, bool).reshape(-1, 1, 1)
+
+
+def pack_bits(bits, pad=(0, 0), pad_value=1):
+    """(N, C, H, W) bools -> packed, padded image (N, H + 2 pad_h, W + 2 pad_w, ceil(C/64)) uint64."""
+    words = pack_rows(np.where(bits, 1, -1).transpose(0, 2, 3, 1))
+    return pad_image(words, bits.shape[1], pad, pad_value)
+
+
+def pool_positions(length, kernel, stride, pad, convention="valid"):
+    """Windows along one axis: (length + 2 pad - kernel) / stride + 1, rounded down ('valid') or up ('full')."""
+    return (length + 2 * pad - kernel + (stride - 1 if convention == "full" else 0)) // stride + 1
+
+
+def max_pool_bits(words, kernel, stride, pad=(0, 0), convention="valid"):
     """Max-pooling of packed signs: bitwise OR over the window; positions outside the image do not take part.
 
-    words: (N, H, W, pixel_words) uint64. Returns (N, OH, OW, pixel_words), OH = floor((H + 2 pad - kernel) /
-    stride) + 1.
+    words: (N, H, W, pixel_words) uint64. Returns (N, OH, OW, pixel_words), OH = pool_positions(H, ...). A window that
+    lies outside altogether, as 'full' may give, is 0.
     """
-    padded = np.pad(words, ((0, 0), (pad[0],) * 2, (pad[1],) * 2, (0, 0)))
+    oh, ow = (pool_positions(*axis, convention) for axis in zip(words.shape[1:3], kernel, stride, pad))
+    behind = [max(0, (o - 1) * s + k - size - p)
+              for o, s, k, size, p in zip((oh, ow), stride, kernel, words.shape[1:3], pad)]
+    padded = np.pad(words, ((0, 0), (pad[0], behind[0]), (pad[1], behind[1]), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))[:, ::stride[0], ::stride[1]]
-    return np.bitwise_or.reduce(np.bitwise_or.reduce(windows, axis=-1), axis=-1)
+    return np.bitwise_or.reduce(np.bitwise_or.reduce(windows[:, :oh, :ow], axis=-1), axis=-1)
 
 
 # ---- layers ----------------------------------------------------------------------------------------------------------
@@ -155,10 +205,23 @@ def weight_scale(w, scaling):
     return w.mean(keepdims=True).reshape(1) if scaling == "layer" else w.reshape(len(w), -1).mean(axis=1)
 
 
-def _finish(dot, k, shape, is_one_bit, no_offset, scale, bias):
-    out = ((dot + k) / 2 if is_one_bit and not no_offset else dot).astype(np.float32)
-    out = out * scale.reshape(shape) if scale is not None else out
-    return out + np.asarray(bias, np.float32).reshape(shape) if bias is not None else out
+def finish(accum, shape=(1, -1), scale=None, bias=None, mean=None, residual=None):
+    """y = ((accum - mean) * scale + bias) + residual in float32, every operation rounded by itself, absent ones left
+    out.
+
+    With scale = gamma / sqrt(var + eps) and bias = beta this is MXNet's BatchNorm on plain NCHW. shape: that (F,)
+    takes.
+    """
+    out = np.asarray(accum, np.float32)
+    out = out - np.asarray(mean, np.float32).reshape(shape) if mean is not None else out
+    out = out * np.asarray(scale, np.float32).reshape(shape) if scale is not None else out
+    out = out + np.asarray(bias, np.float32).reshape(shape) if bias is not None else out
+    return out + np.asarray(residual, np.float32) if residual is not None else out
+
+
+def _finish(dot, k, shape, is_one_bit, no_offset, scale, bias, mean=None, residual=None):
+    accum = (dot + k) / 2 if is_one_bit and not no_offset else dot
+    return finish(accum.astype(np.float32), shape, scale, bias, mean, residual)
 
 
 def q_convolution(x, w, bias=None, stride=(1, 1), dilate=(1, 1), pad=(0, 0), num_group=1, act_bit=1, weight_bit=1,

@@ -67,7 +67,9 @@ def test_native_status_of_bad_arguments():
     assert lib.qnn_xgemm(words, words, 1, 1, 64, ffi.NULL, y) == lib.QNN_BAD_ARGUMENT
     output.scale, output.num_scale = x, 2
     assert lib.qnn_xgemm(words, words, 1, 3, 64, output, y) == lib.QNN_BAD_ARGUMENT
-    assert lib.qnn_max_pool_bits(words, 1, 2, 2, 1, 2, 2, 1, 1, 2, 0, words) == lib.QNN_BAD_SHAPE
+    pool = ffi.new("qnn_pool_shape *", dict(batch=1, channels=1, height=2, width=2, kernel_h=2, kernel_w=2, stride_h=1,
+                                            stride_w=1, pad_h=2))
+    assert lib.qnn_max_pool_bits(words, pool, ffi.NULL, words) == lib.QNN_BAD_SHAPE
     assert lib.qnn_sign_pad(x, 1, top, 1, 0, 0, 1.0, y) == lib.QNN_BAD_SHAPE
     assert lib.qnn_sign_pad_grad(x, x, 0, 1, 1, 0, 0, 1.0, y) == lib.QNN_BAD_SHAPE
     assert lib.qnn_set_threads(0) == lib.QNN_BAD_ARGUMENT

@@ -9,12 +9,14 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"qnn": "qnn", "qnn.converter": "converter", "qnn.model_zoo": "model_zoo"}  # as setup.py maps them
 APPLICATIONS = ("qnn.converter", "qnn.model_zoo")
 NO_MXNET = ("qnn.reference", "qnn.bits", "qnn.graph", "qnn.files", "qnn.options", "qnn.backend", "qnn.compat",
-            "qnn.errors", "qnn.cli")  # qnn.cli and its parts: not even before MXNet is needed
+            "qnn.backend_images", "qnn.errors", "qnn.cli")  # qnn.cli and its parts: not even before MXNet is needed
 LEAVES = {  # everything of qnn that they may import
           "qnn.bits": (), "qnn.files": (), "qnn.options": (), "qnn.errors": (), "qnn.compat": (),
           "qnn.checks": ("qnn.bits",), "qnn.reference": ("qnn.bits",),
           "qnn.fallback": ("qnn.bits", "qnn.reference"), "qnn.graph": ("qnn.files",),
-          "qnn.backend": ("qnn.bits", "qnn.reference", "qnn.fallback", "qnn.checks", "qnn._native")}
+          "qnn.backend": ("qnn.bits", "qnn.reference", "qnn.fallback", "qnn.checks", "qnn._native",
+                          "qnn.backend_images"),
+          "qnn.backend_images": ("qnn.backend", "qnn.bits", "qnn.checks", "qnn.fallback", "qnn.reference")}
 
 
 def modules():

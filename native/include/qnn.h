@@ -5,7 +5,8 @@
  *
  *   bit 1 = +1, bit 0 = -1;  q(x) = -1 if x < 0 else +1 (0, -0.0, NaN give +1);  element j of a row is bit j%64 of word j/64
  *   dot = K - 2 * popcount(a xor w);  pad bits are 0 in both operands
- *   packed image:  [batch][height + 2 pad_h][width + 2 pad_w][num_group][ceil(channels/num_group/64)] words
+ *   packed image:  [batch][height + 2 image_pad_h][width + 2 image_pad_w][num_group][ceil(channels/num_group/64)] words
+ *   border:        +1 as 1 bits of the channels that exist, -1 and 0 as 0 bits (conv2d corrects for 0)
  *   filter row:    [kernel_h][kernel_w][ceil(channels/num_group/64)] words;  stored in panels of 16 filters (bits.py)
  *
  * Functions return a qnn_status; they write nothing unless it is QNN_OK. Pointers may be unaligned to more than their
@@ -60,12 +61,15 @@ qnn_status qnn_unpack_rows(const uint64_t *words, size_t rows, size_t cols, floa
 qnn_status qnn_pack_panels(const uint64_t *rows, size_t num_filter, size_t k_words, size_t num_group, uint64_t *panels);
 
 /* Shape of a 2-D binary convolution; also of an image that is packed for it. Packing and qnn_conv2d_image_words read only
- * batch, channels, height, width, num_group, pad_h, pad_w and pad_value. */
+ * batch, channels, height, width, num_group, the pads and pad_value.
+ * An image may hold more padding than the convolution wants, so that several layers share it: of an image_pad above pad
+ * only the inner part is read. */
 typedef struct {
   size_t batch, channels, height, width;    /* input; channels over all groups */
   size_t num_filter, num_group;
   size_t kernel_h, kernel_w, stride_h, stride_w, dilate_h, dilate_w, pad_h, pad_w;
   int pad_value;                            /* -1, 0 or +1: what the padding counts as */
+  size_t image_pad_h, image_pad_w;          /* padding that the image holds, not below pad_h, pad_w; 0: just these */
 } qnn_conv2d_shape;
 
 size_t qnn_conv2d_out_height(const qnn_conv2d_shape *shape);    /* 0 for a bad shape */
@@ -77,13 +81,22 @@ size_t qnn_conv2d_filter_words(const qnn_conv2d_shape *shape);  /* words of one 
 qnn_status qnn_pack_nchw(const float *x, const qnn_conv2d_shape *shape, uint64_t *image);
 qnn_status qnn_pack_nhwc(const float *x, const qnn_conv2d_shape *shape, uint64_t *image);
 
-/* ---- layers: y = accum * scale + bias -------------------------------------------------------------------------------- */
+/* The same after a BatchNorm, folded into one comparison per channel: bit = !(flip ? x >= threshold : x < threshold), so
+ * that NaN on either side gives 1. threshold: [channels]; flip: bits [channels], packed as a row; NULL: none. */
+qnn_status qnn_pack_thresholds_nchw(const float *x, const qnn_conv2d_shape *shape, const float *threshold,
+                                    const uint64_t *flip, uint64_t *image);
+qnn_status qnn_pack_thresholds_nhwc(const float *x, const qnn_conv2d_shape *shape, const float *threshold,
+                                    const uint64_t *flip, uint64_t *image);
+
+/* ---- layers: y = ((accum - mean) * scale + bias) + residual, every operation rounded by itself, in this order ---------- */
 
 typedef struct {
   int no_offset;          /* 0: accum = (K + dot) / 2;  1: accum = dot */
   const float *scale;     /* [num_filter], or [1] with num_scale 1; NULL: 1 */
   size_t num_scale;       /* 1 or num_filter; ignored when scale is NULL */
-  const float *bias;      /* [num_filter]; NULL: 0. Rounded after the multiplication, never fused with it */
+  const float *bias;      /* [num_filter]; NULL: none */
+  const float *mean;      /* [num_filter]; NULL: none */
+  const float *residual;  /* shape and layout of y, which it must not overlap; NULL: none */
 } qnn_output;
 
 /* XNOR GEMM, also the fully connected layer.
@@ -96,12 +109,32 @@ qnn_status qnn_xgemm(const uint64_t *a, const uint64_t *panels, size_t rows, siz
 qnn_status qnn_conv2d(const uint64_t *image, const uint64_t *panels, const qnn_conv2d_shape *shape,
                       const qnn_output *output, int is_nhwc, float *y);
 
-/* Max-pooling of packed signs: OR over the window; positions outside the image do not take part.
- * in: [batch][height][width][pixel_words]; out: [batch][out_h][out_w][pixel_words],
- * out = (in + 2 pad - kernel) / stride + 1, rounded down; pad < kernel. */
-qnn_status qnn_max_pool_bits(const uint64_t *in, size_t batch, size_t height, size_t width, size_t pixel_words,
-                             size_t kernel_h, size_t kernel_w, size_t stride_h, size_t stride_w,
-                             size_t pad_h, size_t pad_w, uint64_t *out);
+/* The same convolution with bits out: bit = (dot >= threshold) xor flip, a packed image for the next layer.
+ * threshold: [num_filter], INT32_MIN is always, INT32_MAX never; flip: bits [num_filter], packed as a row; NULL: none.
+ * out: [batch][out_height + 2 out_pad_h][out_width + 2 out_pad_w][ceil(num_filter/64)] words, border out_pad_value. */
+qnn_status qnn_conv2d_bits(const uint64_t *image, const uint64_t *panels, const qnn_conv2d_shape *shape,
+                           const int32_t *threshold, const uint64_t *flip, size_t out_pad_h, size_t out_pad_w,
+                           int out_pad_value, uint64_t *out);
+
+/* Shape of a max-pooling of packed signs. */
+typedef struct {
+  size_t batch, channels, height, width;    /* input without its padding; its pixels have ceil(channels/64) words */
+  size_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;  /* pad < kernel; the padding does not take part */
+  int is_full;                              /* (in + 2 pad - kernel) / stride + 1 windows, rounded 0: down, 1: up */
+  size_t image_pad_h, image_pad_w;          /* padding that the input holds: skipped */
+  size_t out_pad_h, out_pad_w;              /* padding that the output gets */
+  int out_pad_value;                        /* -1, 0 or +1 */
+} qnn_pool_shape;
+
+size_t qnn_pool_out_height(const qnn_pool_shape *shape);  /* without padding; 0 for a bad shape */
+size_t qnn_pool_out_width(const qnn_pool_shape *shape);
+
+/* Max-pooling of packed signs: OR over the part of the window inside the image (0 where that is empty, at the end of a
+ * full pooling), then xor flip. Before a BatchNorm with negative gamma the maximum becomes the minimum of signs: max of
+ * the flipped signs, flipped back.
+ * flip: bits [channels], packed as a row; NULL: none.
+ * in: [batch][height + 2 image_pad_h][width + 2 image_pad_w][words]; out: [batch][out_height + 2 out_pad_h][...][words]. */
+qnn_status qnn_max_pool_bits(const uint64_t *in, const qnn_pool_shape *shape, const uint64_t *flip, uint64_t *out);
 
 /* ---- training: the clipped straight-through estimator ---------------------------------------------------------------- */
 

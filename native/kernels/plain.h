@@ -48,22 +48,63 @@ static inline void plain_pack(const float *x, size_t n, uint64_t *words) {
   }
 }
 
-static inline void plain_finish(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
-                                const qnn_finish *finish, float *y, size_t pixel_stride, size_t filter_stride) {
-  assert(pixel_stride == 1 || filter_stride == 1);
+static inline void plain_compare(const float *x, size_t n, const int32_t *low, const uint32_t *span, bool is_uniform,
+                                 uint64_t *words) {
+  for (size_t start = 0; start < n; start += QNN_WORD_BITS) {
+    const size_t count = qnn_min(n - start, QNN_WORD_BITS);
+    uint64_t word = 0;
+    for (size_t j = 0; j < count; ++j) {
+      const size_t i = is_uniform ? 0 : start + j;
+      word |= (uint64_t)((uint32_t)qnn_float_key(x[start + j]) - (uint32_t)low[i] >= span[i]) << j;
+    }
+    *words++ = word;
+  }
+}
+
+/* `residual` is a constant NULL or not where this is inlined. */
+static inline __attribute__((always_inline)) void plain_finish_all(
+    const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter, const qnn_finish *finish,
+    const float *residual, float *y, size_t pixel_stride, size_t filter_stride) {
   const float base = finish->base, step = finish->step;
+#define QNN_PLAIN_VALUE (base + step * (float)counts[j * ld + f] - finish->mean[f]) * finish->scale[f] + finish->bias[f]
   if (filter_stride == 1) {
     for (size_t j = 0; j < num_pixels; ++j)
-      for (size_t f = 0; f < num_filter; ++f)
-        y[j * pixel_stride + f] = (base + step * (float)counts[j * ld + f]) * finish->scale[f] + finish->bias[f];
+      for (size_t f = 0; f < num_filter; ++f) {
+        const float value = QNN_PLAIN_VALUE;
+        y[j * pixel_stride + f] = residual ? value + residual[j * pixel_stride + f] : value;
+      }
     return;
   }
   for (size_t f = 0; f < num_filter; ++f)
-    for (size_t j = 0; j < num_pixels; ++j)
-      y[f * filter_stride + j] = (base + step * (float)counts[j * ld + f]) * finish->scale[f] + finish->bias[f];
+    for (size_t j = 0; j < num_pixels; ++j) {
+      const float value = QNN_PLAIN_VALUE;
+      y[f * filter_stride + j] = residual ? value + residual[f * filter_stride + j] : value;
+    }
+#undef QNN_PLAIN_VALUE
 }
 
-/* The three kernels of an instruction set, by the names that dispatch.c expects. */
+static inline void plain_finish(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
+                                const qnn_finish *finish, const float *residual, float *y, size_t pixel_stride,
+                                size_t filter_stride) {
+  assert(pixel_stride == 1 || filter_stride == 1);
+  if (residual)
+    plain_finish_all(counts, ld, num_pixels, num_filter, finish, residual, y, pixel_stride, filter_stride);
+  else
+    plain_finish_all(counts, ld, num_pixels, num_filter, finish, NULL, y, pixel_stride, filter_stride);
+}
+
+static inline void plain_threshold(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
+                                   const qnn_limits *limits, unsigned char *out, size_t stride) {
+  assert(num_filter >= 1 && num_filter <= QNN_MAX_NR);
+  for (size_t j = 0; j < num_pixels; ++j, counts += ld, out += stride) {
+    uint32_t bits = 0;
+    for (size_t f = 0; f < num_filter; ++f) bits |= (uint32_t)(counts[f] <= limits->limit[f]) << f;
+    bits = (bits ^ limits->flip) & limits->valid;
+    memcpy(out, &bits, num_filter > QNN_PANEL_FILTERS ? 4 : 2);
+  }
+}
+
+/* The kernels of an instruction set, by the names that dispatch.c expects. */
 #define QNN_PLAIN_XGEMM(isa)                                                                                          \
   qnn_xgemm_ukernel qnn_xgemm_ukernel__##isa;                                                                         \
   void qnn_xgemm_ukernel__##isa(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,                  \
@@ -74,11 +115,24 @@ static inline void plain_finish(const int32_t *counts, size_t ld, size_t num_pix
 #define QNN_PLAIN_PACK(isa)                                                                                           \
   qnn_pack_ukernel qnn_pack_ukernel__##isa;                                                                           \
   void qnn_pack_ukernel__##isa(const float *x, size_t n, uint64_t *words) { plain_pack(x, n, words); }
+#define QNN_PLAIN_COMPARE(isa)                                                                                        \
+  qnn_compare_ukernel qnn_compare_ukernel__##isa;                                                                     \
+  void qnn_compare_ukernel__##isa(const float *x, size_t n, const int32_t *low, const uint32_t *span,                 \
+                                  bool is_uniform, uint64_t *words) {                                                 \
+    plain_compare(x, n, low, span, is_uniform, words);                                                                \
+  }
 #define QNN_PLAIN_FINISH(isa)                                                                                         \
   qnn_finish_ukernel qnn_finish_ukernel__##isa;                                                                       \
   void qnn_finish_ukernel__##isa(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,              \
-                                 const qnn_finish *finish, float *y, size_t pixel_stride, size_t filter_stride) {     \
-    plain_finish(counts, ld, num_pixels, num_filter, finish, y, pixel_stride, filter_stride);                         \
+                                 const qnn_finish *finish, const float *residual, float *y, size_t pixel_stride,      \
+                                 size_t filter_stride) {                                                              \
+    plain_finish(counts, ld, num_pixels, num_filter, finish, residual, y, pixel_stride, filter_stride);               \
+  }
+#define QNN_PLAIN_THRESHOLD(isa)                                                                                      \
+  qnn_threshold_ukernel qnn_threshold_ukernel__##isa;                                                                 \
+  void qnn_threshold_ukernel__##isa(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,           \
+                                    const qnn_limits *limits, unsigned char *out, size_t stride) {                    \
+    plain_threshold(counts, ld, num_pixels, num_filter, limits, out, stride);                                         \
   }
 
 #endif

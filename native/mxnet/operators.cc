@@ -5,58 +5,27 @@
  *   _qnn_packed_convolution(data, weight[, scale][, bias]; ...)   inference: float NCHW in, float NCHW out
  *   _qnn_packed_fully_connected(data, weight[, scale][, bias]; ...)
  *
+ * packed_operators.cc has those that pass packed images between each other.
+ *
  * Packed weights are int64 (MXNet has no uint64): panels of qnn/bits.py. Names begin with an underscore, so that they live in
  * mx.sym._internal, where a later mx.library.load cannot overwrite our Python wrappers.
  */
-#include <mxnet/lib_api.h>
-
-#include "attributes.h"
-#include "qnn.h"
+#include "adapter.h"
 
 using mxnet::ext::MXReturnValue;
 using mxnet::ext::MXTensor;
 using mxnet::ext::OpResource;
-using qnn::Attributes;
-using qnn::fail;
+using namespace qnn;
 
 namespace {
 
-typedef std::vector<unsigned int> Shape;
-typedef std::vector<Shape> Shapes;
-typedef std::vector<MXTensor> Tensors;
-
-const size_t kUnknown = 4294967295u;            /* MXNet's -1 */
-const size_t kMaxDim = 0x7fffffff;              /* an axis of MXNet; beyond, 32-bit shapes would wrap */
 const size_t kImageBytes = size_t(64) << 20;    /* packed images per call; alloc_cpu takes an int */
 
-void check(qnn_status status, const char *op) {
-  if (status != QNN_OK) fail(std::string(op) + " failed with qnn_status " + std::to_string(static_cast<int>(status)));
-}
-
-std::string shown(const Shape &shape) {
-  std::string result = "(";
-  for (size_t i = 0; i < shape.size(); ++i) result += (i ? ", " : "") + std::to_string(shape[i]);
-  return result + ")";
-}
-
-void check_data_shape(const Shape &shape, const char *op) {
-  if (shape.empty()) fail(std::string(op) + " needs the shape of its data, which is unknown here; give it to infer_shape or bind");
-  for (size_t dim : shape) {
-    if (dim == kUnknown || dim == 0)
-      fail(std::string(op) + " needs data without empty or unknown dimensions, got " + shown(shape) + " (4294967295 is unknown)");
-  }
-}
-
-/* float32 data; scale and bias likewise; packed weights int64. Other types would be reinterpreted, silently. */
+/* float32 data, scale and bias; packed weights int64. */
 void set_types(std::vector<int> *in, std::vector<int> *out, const char *op, bool is_packed) {
-  static const char *const names[] = {"float32", "float64", "float16", "uint8", "int32", "int8", "int64"};
   for (size_t i = 0; i < in->size(); ++i) {
-    const int expected = is_packed && i == 1 ? mxnet::ext::kInt64 : mxnet::ext::kFloat32;
-    int &type = (*in)[i];
-    if (type == -1) type = expected;
-    if (type != expected)
-      fail(std::string(op) + " takes " + names[expected] + (is_packed && i == 1 ? " packed weights" : " data") + ", got " +
-           (type >= 0 && type < 7 ? names[type] : "an unknown type") + "; cast it first");
+    const bool is_weight = is_packed && i == 1;
+    set_type(&(*in)[i], is_weight ? mxnet::ext::kInt64 : mxnet::ext::kFloat32, op, is_weight ? "packed weights" : "data");
   }
   (*out)[0] = mxnet::ext::kFloat32;
 }
@@ -65,13 +34,6 @@ size_t product(const std::vector<int64_t> &shape, size_t begin, size_t end) {
   size_t result = 1;
   for (size_t i = begin; i < end; ++i) result *= static_cast<size_t>(shape[i]);
   return result;
-}
-
-void set_shape(Shape *shape, const Shape &expected, const char *op, const char *argument) {
-  if (!shape->empty() && *shape != expected)
-    fail(std::string(op) + " needs " + argument + " of shape " + shown(expected) + ", got " + shown(*shape) +
-         "; was the checkpoint packed for another network?");
-  *shape = expected;
 }
 
 /* ---- training ---------------------------------------------------------------------------------------------------------- */
@@ -171,7 +133,8 @@ void set_scale_and_bias_shapes(const Attributes &attributes, Shapes *in, size_t 
 
 qnn_output output_of(const Attributes &attributes, Tensors *in) {
   const bool has_scale = qnn::flag(attributes, "has_scale");
-  qnn_output output = {qnn::flag(attributes, "no_offset"), nullptr, 0, nullptr};
+  qnn_output output = {};
+  output.no_offset = qnn::flag(attributes, "no_offset");
   if (has_scale) {
     output.scale = (*in)[2].data<float>();
     output.num_scale = static_cast<size_t>((*in)[2].size());
@@ -182,12 +145,12 @@ qnn_output output_of(const Attributes &attributes, Tensors *in) {
 
 template <typename Dims>
 qnn_conv2d_shape convolution_of(const Attributes &attributes, const Dims &data) {
-  const std::vector<size_t> kernel = qnn::sizes(attributes, "kernel", 2, 0), stride = qnn::sizes(attributes, "stride", 2, 1);
-  const std::vector<size_t> dilate = qnn::sizes(attributes, "dilate", 2, 1), pad = qnn::sizes(attributes, "pad", 2, 0);
-  return {static_cast<size_t>(data[0]), static_cast<size_t>(data[1]), static_cast<size_t>(data[2]), static_cast<size_t>(data[3]),
-          static_cast<size_t>(qnn::number(attributes, "num_filter", 0)), static_cast<size_t>(qnn::number(attributes, "num_group", 1)),
-          kernel[0], kernel[1], stride[0], stride[1], dilate[0], dilate[1], pad[0], pad[1],
-          static_cast<int>(qnn::number(attributes, "pad_value", 1))};
+  qnn_conv2d_shape shape = geometry_of(attributes);
+  shape.batch = static_cast<size_t>(data[0]);
+  shape.channels = static_cast<size_t>(data[1]);
+  shape.height = static_cast<size_t>(data[2]);
+  shape.width = static_cast<size_t>(data[3]);
+  return shape;
 }
 
 MXReturnValue convolution_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
@@ -212,9 +175,9 @@ MXReturnValue convolution_forward(const Attributes &attributes, Tensors *in, Ten
   const size_t out_size = shape.num_filter * qnn_conv2d_out_height(&shape) * qnn_conv2d_out_width(&shape);
   shape.batch = 1;
   const size_t image_bytes = qnn_conv2d_image_words(&shape) * sizeof(uint64_t);
-  if (image_bytes > 0x7fffffff) fail(std::string(op) + " takes packed images of up to 2 GiB, this one is larger");
+  if (image_bytes > 0x7fffff00) fail(std::string(op) + " takes packed images of up to 2 GiB, this one is larger");
   const size_t step = std::min(batch, std::max<size_t>(1, kImageBytes / image_bytes));
-  uint64_t *image = static_cast<uint64_t *>(resource.alloc_cpu(static_cast<int>(step * image_bytes)));
+  uint64_t *image = workspace(resource, step * image_bytes);
   for (size_t begin = 0; begin < batch; begin += step) {
     shape.batch = std::min(step, batch - begin);
     check(qnn_pack_nchw(data.data<float>() + begin * in_size, &shape, image), op);
@@ -251,7 +214,7 @@ MXReturnValue fully_connected_forward(const Attributes &attributes, Tensors *in,
   const size_t num_hidden = static_cast<size_t>(qnn::number(attributes, "num_hidden", 0));
   const qnn_output output = output_of(attributes, in);
   const size_t step = std::min(rows, std::max<size_t>(1, kImageBytes / (words * sizeof(uint64_t))));
-  uint64_t *packed = static_cast<uint64_t *>(resource.alloc_cpu(static_cast<int>(step * words * sizeof(uint64_t))));
+  uint64_t *packed = workspace(resource, step * words * sizeof(uint64_t));
   for (size_t begin = 0; begin < rows; begin += step) {
     const size_t count = std::min(step, rows - begin);
     check(qnn_pack_rows(data.data<float>() + begin * k, count, k, k, packed), op);
@@ -259,11 +222,6 @@ MXReturnValue fully_connected_forward(const Attributes &attributes, Tensors *in,
                     (*out)[0].data<float>() + begin * num_hidden), op);
   }
   return mxnet::ext::MX_SUCCESS;
-}
-
-/* gluon's CachedOp wants a backward even for inference. */
-MXReturnValue no_backward(const Attributes &, Tensors *, Tensors *, const OpResource &) {
-  fail("a packed layer has no gradient; train the float model and convert it again");
 }
 
 }  // namespace

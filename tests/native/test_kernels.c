@@ -86,7 +86,7 @@ static size_t test_xgemm(void) {
     uint64_t *panels = malloc(num_filter * words * 8);
     for (size_t f = 0; f < num_filter; ++f) bias[f] = (float)f * 0.1f;
     const float scale = 0.3f;
-    const qnn_output output = {c % 2, c % 3 ? &scale : NULL, 1, c % 5 ? bias : NULL};
+    const qnn_output output = {c % 2, c % 3 ? &scale : NULL, 1, c % 5 ? bias : NULL, NULL, NULL};
     bad += qnn_pack_rows(x, n, k, k, a) || qnn_pack_rows(w, num_filter, k, k, rows) ||
            qnn_pack_panels(rows, num_filter, words, 1, panels) ||
            qnn_xgemm(a, panels, n, num_filter, k, &output, y);
@@ -115,7 +115,7 @@ static size_t check_conv(const qnn_conv2d_shape *s, int no_offset) {
   const size_t image_words = qnn_conv2d_image_words(s);
   uint64_t *image = malloc(image_words * 8), *image2 = malloc(image_words * 8);
   uint64_t *rows = malloc(s->num_filter * filter_words * 8), *panels = malloc(s->num_filter * filter_words * 8);
-  const qnn_output output = {no_offset, NULL, 0, NULL};
+  const qnn_output output = {.no_offset = no_offset};
   size_t bad = filter_words != taps * words;
   for (size_t n = 0; n < s->batch; ++n)
     for (size_t c = 0; c < s->channels; ++c)
@@ -153,7 +153,7 @@ static size_t test_conv2d(void) {
   for (size_t c = 0; c < 75; ++c) {
     const qnn_conv2d_shape s = {1 + c % 2, channels[c % 5], 9, 7, filters[c / 5 % 5], 1, 3, c % 4 ? 3 : 1,
                                 1 + c % 3 / 2, 1 + c % 7 / 6, 1, 1 + c % 5 / 4, c % 3, c % 4 ? c % 2 * 2 : 1,
-                                (int)(c % 3) - 1};
+                                (int)(c % 3) - 1, 0, 0};
     bad += check_conv(&s, c % 2);
   }
   return bad;
@@ -162,8 +162,8 @@ static size_t test_conv2d(void) {
 static size_t test_groups(void) {
   size_t bad = 0;
   for (size_t c = 0; c < 12; ++c) {
-    const qnn_conv2d_shape depthwise = {2, 6, 8, 9, 6 * (1 + c % 2), 6, 3, 3, 1, 1, 1, 1, 1, 1, (int)(c % 3) - 1};
-    const qnn_conv2d_shape pair = {1, 134, 6, 5, 2 * (15 + c % 4), 2, 2, 3, 1, 2, 1, 1, 1, 0, (int)(c % 3) - 1};
+    const qnn_conv2d_shape depthwise = {2, 6, 8, 9, 6 * (1 + c % 2), 6, 3, 3, 1, 1, 1, 1, 1, 1, (int)(c % 3) - 1, 0, 0};
+    const qnn_conv2d_shape pair = {1, 134, 6, 5, 2 * (15 + c % 4), 2, 2, 3, 1, 2, 1, 1, 1, 0, (int)(c % 3) - 1, 0, 0};
     bad += check_conv(&depthwise, c % 2) + check_conv(&pair, c % 2);
   }
   return bad;

@@ -1,0 +1,4 @@
+/* compare-popcnt.c: floats to bits by a threshold per channel, in plain C. */
+#include "plain.h"
+
+QNN_PLAIN_COMPARE(popcnt)

@@ -1,0 +1,81 @@
+/* adapter.h: what the operators of operators.cc and packed_operators.cc share: shapes, types, geometry, workspace. */
+#ifndef QNN_MXNET_ADAPTER_H
+#define QNN_MXNET_ADAPTER_H
+
+#include <mxnet/lib_api.h>
+
+#include "attributes.h"
+#include "qnn.h"
+
+namespace qnn {
+
+typedef std::vector<mxnet::ext::MXTensor> Tensors;
+typedef std::vector<unsigned int> Shape;
+typedef std::vector<Shape> Shapes;
+
+const size_t kUnknown = 4294967295u;            /* MXNet's -1 */
+const size_t kMaxDim = 0x7fffffff;              /* an axis of MXNet; beyond, 32-bit shapes would wrap */
+
+inline void check(qnn_status status, const char *op) {
+  if (status != QNN_OK) fail(std::string(op) + " failed with qnn_status " + std::to_string(static_cast<int>(status)));
+}
+
+inline std::string shown(const Shape &shape) {
+  std::string result = "(";
+  for (size_t i = 0; i < shape.size(); ++i) result += (i ? ", " : "") + std::to_string(shape[i]);
+  return result + ")";
+}
+
+inline void check_data_shape(const Shape &shape, const char *op) {
+  if (shape.empty()) fail(std::string(op) + " needs the shape of its data, which is unknown here; give it to infer_shape or bind");
+  for (size_t dim : shape) {
+    if (dim == kUnknown || dim == 0)
+      fail(std::string(op) + " needs data without empty or unknown dimensions, got " + shown(shape) + " (4294967295 is unknown)");
+  }
+}
+
+/* Another type would be reinterpreted, silently. */
+inline void set_type(int *type, int expected, const char *op, const char *argument) {
+  static const char *const names[] = {"float32", "float64", "float16", "uint8", "int32", "int8", "int64"};
+  if (*type == -1) *type = expected;
+  if (*type != expected)
+    fail(std::string(op) + " takes " + names[expected] + " " + argument + ", got " +
+         (*type >= 0 && *type < 7 ? names[*type] : "an unknown type") + "; cast it first");
+}
+
+inline void set_shape(Shape *shape, const Shape &expected, const char *op, const char *argument) {
+  if (!shape->empty() && *shape != expected)
+    fail(std::string(op) + " needs " + argument + " of shape " + shown(expected) + ", got " + shown(*shape) +
+         "; was the checkpoint packed for another network?");
+  *shape = expected;
+}
+
+/* Memory that starts on a cache line: words across two of them cost a small kernel a tenth of its speed. */
+inline uint64_t *workspace(const mxnet::ext::OpResource &resource, size_t bytes) {
+  const uintptr_t start = reinterpret_cast<uintptr_t>(resource.alloc_cpu(static_cast<int>(bytes + 63)));
+  return reinterpret_cast<uint64_t *>((start + 63) & ~uintptr_t(63));
+}
+
+/* What attributes say about a convolution; batch, channels, height and width remain 0. */
+inline qnn_conv2d_shape geometry_of(const Attributes &attributes) {
+  const std::vector<size_t> kernel = sizes(attributes, "kernel", 2, 0), stride = sizes(attributes, "stride", 2, 1);
+  const std::vector<size_t> dilate = sizes(attributes, "dilate", 2, 1), pad = sizes(attributes, "pad", 2, 0);
+  qnn_conv2d_shape shape = {};
+  shape.num_filter = static_cast<size_t>(number(attributes, "num_filter", 0));
+  shape.num_group = static_cast<size_t>(number(attributes, "num_group", 1));
+  shape.kernel_h = kernel[0], shape.kernel_w = kernel[1];
+  shape.stride_h = stride[0], shape.stride_w = stride[1];
+  shape.dilate_h = dilate[0], shape.dilate_w = dilate[1];
+  shape.pad_h = pad[0], shape.pad_w = pad[1];
+  shape.pad_value = static_cast<int>(number(attributes, "pad_value", 1));
+  return shape;
+}
+
+/* gluon's CachedOp wants a backward even for inference. */
+inline mxnet::ext::MXReturnValue no_backward(const Attributes &, Tensors *, Tensors *, const mxnet::ext::OpResource &) {
+  fail("a packed layer has no gradient; train the float model and convert it again");
+}
+
+}  // namespace qnn
+
+#endif

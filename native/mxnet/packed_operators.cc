@@ -1,0 +1,325 @@
+/* MXNet operators that pass packed images (qnn.h) between each other, for converted graphs. No state, inference only.
+ *
+ *   _qnn_pack(data[, threshold, flip]; layout, pad, pad_value, num_group, has_threshold)               float -> image
+ *   _qnn_bits_convolution(image, weight, threshold, flip; channels, ..., image_pad, out_pad, out_pad_value)
+ *   _qnn_float_convolution(image, weight[, mean][, scale][, bias][, residual]; channels, ..., image_pad, no_offset,
+ *                          has_mean, has_scale, has_bias, has_residual, layout, flatten)               image -> float
+ *   _qnn_bits_max_pool(image[, flip]; kernel, stride, pad, pooling_convention, image_pad, out_pad, out_pad_value, channels,
+ *                      has_flip)
+ *
+ * An image is int64 (N, H + 2 pad_h, W + 2 pad_w, num_group * words); flip is int64 (words,): bits of the channels, packed
+ * as a row; threshold is float32 (C,) for _qnn_pack, int32 (num_filter,) for _qnn_bits_convolution. The weight is int64
+ * panels. image_pad: padding that the image holds, not below pad; absent or 0: pad. channels of _qnn_bits_max_pool: bits of
+ * a pixel that exist; absent or 0: all.
+ */
+#include "adapter.h"
+
+using mxnet::ext::MXReturnValue;
+using mxnet::ext::MX_SUCCESS;
+using mxnet::ext::OpResource;
+using namespace qnn;
+
+namespace {
+
+const unsigned kWordBits = 64;
+
+unsigned words_for(size_t bits) { return static_cast<unsigned>((bits + kWordBits - 1) / kWordBits); }
+
+/* A size as an axis of an output; beyond, 32-bit shapes would wrap. */
+unsigned axis(size_t size, const char *op) {
+  if (size > kMaxDim) fail(std::string(op) + " would be " + std::to_string(size) + " pixels long, larger than an axis of MXNet");
+  return static_cast<unsigned>(size);
+}
+
+/* A choice among two names; the first is the default. */
+bool is_second(const Attributes &attributes, const char *name, const char *first, const char *second) {
+  const std::string value = text(attributes, name, first);
+  if (value != first && value != second)
+    fail(std::string(name) + " is " + first + " or " + second + ", got '" + value + "'");
+  return value == second;
+}
+
+const uint64_t *words_of(mxnet::ext::MXTensor &tensor) { return tensor.data<uint64_t>(); }
+
+void check_image_shape(const Shape &shape, const char *op) {
+  check_data_shape(shape, op);
+  if (shape.size() != 4) fail(std::string(op) + " needs a packed image of shape (N, H, W, words), got " + shown(shape));
+}
+
+/* Size of the image without its padding. */
+size_t inner(size_t padded, size_t pad, const char *op, const Shape &image) {
+  if (padded <= 2 * pad) fail(std::string(op) + " needs a packed image larger than its padding, got " + shown(image));
+  return padded - 2 * pad;
+}
+
+Shape shape_of(const mxnet::ext::MXTensor &tensor) { return Shape(tensor.shape.begin(), tensor.shape.end()); }
+
+/* ---- _qnn_pack ---------------------------------------------------------------------------------------------------------- */
+
+const char *const kPack = "_qnn_pack";
+
+MXReturnValue pack_parse(const Attributes &attributes, int *num_in, int *num_out) {
+  check_known(attributes, kPack, {"layout", "pad", "pad_value", "num_group", "has_threshold"});
+  *num_in = flag(attributes, "has_threshold") ? 3 : 1;
+  *num_out = 1;
+  return MX_SUCCESS;
+}
+
+MXReturnValue pack_types(const Attributes &attributes, std::vector<int> *in, std::vector<int> *out) {
+  set_type(&(*in)[0], mxnet::ext::kFloat32, kPack, "data");
+  if (flag(attributes, "has_threshold")) {
+    set_type(&(*in)[1], mxnet::ext::kFloat32, kPack, "thresholds");
+    set_type(&(*in)[2], mxnet::ext::kInt64, kPack, "flip bits");
+  }
+  (*out)[0] = mxnet::ext::kInt64;
+  return MX_SUCCESS;
+}
+
+qnn_conv2d_shape pack_geometry(const Attributes &attributes, const Shape &data) {
+  const std::vector<size_t> pad = sizes(attributes, "pad", 2, 0);
+  const bool is_nhwc = is_second(attributes, "layout", "NCHW", "NHWC") && data.size() == 4;
+  qnn_conv2d_shape shape = {};
+  shape.batch = data[0];
+  shape.channels = data[is_nhwc ? 3 : 1];
+  shape.height = data.size() == 2 ? 1 : data[is_nhwc ? 1 : 2];
+  shape.width = data.size() == 2 ? 1 : data[is_nhwc ? 2 : 3];
+  shape.num_group = static_cast<size_t>(number(attributes, "num_group", 1));
+  shape.pad_h = pad[0], shape.pad_w = pad[1];
+  shape.pad_value = static_cast<int>(number(attributes, "pad_value", 1));
+  return shape;
+}
+
+MXReturnValue pack_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  const Shape data = (*in)[0];
+  check_data_shape(data, kPack);
+  if (data.size() != 4 && data.size() != 2)
+    fail(std::string(kPack) + " needs data of shape (N, C, H, W), (N, H, W, C) or (N, K), got " + shown(data));
+  const qnn_conv2d_shape s = pack_geometry(attributes, data);
+  if (qnn_conv2d_image_words(&s) == 0)
+    fail(std::string(kPack) + " needs channels that num_group divides, got data of shape " + shown(data));
+  if (flag(attributes, "has_threshold")) {
+    set_shape(&(*in)[1], {static_cast<unsigned>(s.channels)}, kPack, "thresholds");
+    set_shape(&(*in)[2], {words_for(s.channels)}, kPack, "flip bits");
+  }
+  (*out)[0] = {data[0], axis(s.height + 2 * s.pad_h, kPack), axis(s.width + 2 * s.pad_w, kPack),
+               static_cast<unsigned>(s.num_group) * words_for(s.channels / s.num_group)};
+  return MX_SUCCESS;
+}
+
+MXReturnValue pack_forward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
+  const qnn_conv2d_shape s = pack_geometry(attributes, shape_of((*in)[0]));
+  const bool is_nhwc = is_second(attributes, "layout", "NCHW", "NHWC");
+  const float *x = (*in)[0].data<float>();
+  uint64_t *image = (*out)[0].data<uint64_t>();
+  if (flag(attributes, "has_threshold"))
+    check((is_nhwc ? qnn_pack_thresholds_nhwc : qnn_pack_thresholds_nchw)(x, &s, (*in)[1].data<float>(),
+                                                                          words_of((*in)[2]), image), kPack);
+  else
+    check((is_nhwc ? qnn_pack_nhwc : qnn_pack_nchw)(x, &s, image), kPack);
+  return MX_SUCCESS;
+}
+
+/* ---- convolutions ------------------------------------------------------------------------------------------------------- */
+
+qnn_conv2d_shape image_geometry(const Attributes &attributes, const Shape &image, const char *op) {
+  qnn_conv2d_shape shape = geometry_of(attributes);
+  const std::vector<size_t> image_pad = sizes(attributes, "image_pad", 2, 0);
+  shape.image_pad_h = image_pad[0], shape.image_pad_w = image_pad[1];
+  shape.batch = image[0];
+  shape.channels = static_cast<size_t>(number(attributes, "channels", 0));
+  shape.height = inner(image[1], image_pad[0] ? image_pad[0] : shape.pad_h, op, image);
+  shape.width = inner(image[2], image_pad[1] ? image_pad[1] : shape.pad_w, op, image);
+  return shape;
+}
+
+/* Checks image and weight. */
+qnn_conv2d_shape check_convolution(const Attributes &attributes, Shapes *in, const char *op) {
+  const Shape image = (*in)[0];
+  check_image_shape(image, op);
+  const qnn_conv2d_shape s = image_geometry(attributes, image, op);
+  if (qnn_conv2d_out_height(&s) == 0)
+    fail(std::string(op) + " does not fit a packed image of shape " + shown(image));
+  const unsigned words = static_cast<unsigned>(s.num_group) * words_for(s.channels / s.num_group);
+  if (image[3] != words)
+    fail(std::string(op) + " needs " + std::to_string(words) + " words a pixel for " + std::to_string(s.channels) +
+         " channels, got a packed image of shape " + shown(image));
+  set_shape(&(*in)[1], {static_cast<unsigned>(s.num_filter * qnn_conv2d_filter_words(&s))}, op, "packed weights");
+  return s;
+}
+
+const char *const kBits = "_qnn_bits_convolution";
+
+MXReturnValue bits_parse(const Attributes &attributes, int *num_in, int *num_out) {
+  check_known(attributes, kBits, {"channels", "kernel", "num_filter", "stride", "dilate", "pad", "num_group", "pad_value",
+              "image_pad", "out_pad", "out_pad_value"});
+  *num_in = 4;
+  *num_out = 1;
+  return MX_SUCCESS;
+}
+
+MXReturnValue bits_types(const Attributes &, std::vector<int> *in, std::vector<int> *out) {
+  set_type(&(*in)[0], mxnet::ext::kInt64, kBits, "packed images");
+  set_type(&(*in)[1], mxnet::ext::kInt64, kBits, "packed weights");
+  set_type(&(*in)[2], mxnet::ext::kInt32, kBits, "thresholds");
+  set_type(&(*in)[3], mxnet::ext::kInt64, kBits, "flip bits");
+  (*out)[0] = mxnet::ext::kInt64;
+  return MX_SUCCESS;
+}
+
+MXReturnValue bits_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  const qnn_conv2d_shape s = check_convolution(attributes, in, kBits);
+  const std::vector<size_t> out_pad = sizes(attributes, "out_pad", 2, 0);
+  set_shape(&(*in)[2], {static_cast<unsigned>(s.num_filter)}, kBits, "thresholds");
+  set_shape(&(*in)[3], {words_for(s.num_filter)}, kBits, "flip bits");
+  (*out)[0] = {static_cast<unsigned>(s.batch), axis(qnn_conv2d_out_height(&s) + 2 * out_pad[0], kBits),
+               axis(qnn_conv2d_out_width(&s) + 2 * out_pad[1], kBits), words_for(s.num_filter)};
+  return MX_SUCCESS;
+}
+
+MXReturnValue bits_forward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
+  const qnn_conv2d_shape s = image_geometry(attributes, shape_of((*in)[0]), kBits);
+  const std::vector<size_t> out_pad = sizes(attributes, "out_pad", 2, 0);
+  check(qnn_conv2d_bits(words_of((*in)[0]), words_of((*in)[1]), &s, (*in)[2].data<int32_t>(), words_of((*in)[3]),
+                        out_pad[0], out_pad[1], static_cast<int>(number(attributes, "out_pad_value", 1)),
+                        (*out)[0].data<uint64_t>()), kBits);
+  return MX_SUCCESS;
+}
+
+const char *const kFloat = "_qnn_float_convolution";
+const char *const kOptional[] = {"has_mean", "has_scale", "has_bias", "has_residual"};  /* in the order of the inputs */
+
+MXReturnValue float_parse(const Attributes &attributes, int *num_in, int *num_out) {
+  check_known(attributes, kFloat, {"channels", "kernel", "num_filter", "stride", "dilate", "pad", "num_group", "pad_value",
+              "image_pad", "no_offset", "has_mean", "has_scale", "has_bias", "has_residual", "layout", "flatten"});
+  *num_in = 2;
+  for (const char *name : kOptional) *num_in += flag(attributes, name);
+  *num_out = 1;
+  return MX_SUCCESS;
+}
+
+MXReturnValue float_types(const Attributes &, std::vector<int> *in, std::vector<int> *out) {
+  set_type(&(*in)[0], mxnet::ext::kInt64, kFloat, "packed images");
+  set_type(&(*in)[1], mxnet::ext::kInt64, kFloat, "packed weights");
+  for (size_t i = 2; i < in->size(); ++i) set_type(&(*in)[i], mxnet::ext::kFloat32, kFloat, "mean, scale, bias and residual");
+  (*out)[0] = mxnet::ext::kFloat32;
+  return MX_SUCCESS;
+}
+
+MXReturnValue float_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  const qnn_conv2d_shape s = check_convolution(attributes, in, kFloat);
+  const unsigned batch = static_cast<unsigned>(s.batch), filters = static_cast<unsigned>(s.num_filter);
+  const unsigned height = static_cast<unsigned>(qnn_conv2d_out_height(&s));
+  const unsigned width = static_cast<unsigned>(qnn_conv2d_out_width(&s));
+  Shape y = {batch, filters, height, width};
+  if (is_second(attributes, "layout", "NCHW", "NHWC")) y = {batch, height, width, filters};
+  if (flag(attributes, "flatten")) {
+    if (height != 1 || width != 1) fail(std::string(kFloat) + " flattens outputs of one pixel only, got " + shown(y));
+    y = {batch, filters};
+  }
+  size_t at = 2;
+  for (const char *name : kOptional) {
+    if (!flag(attributes, name)) continue;
+    Shape *shape = &(*in)[at++];
+    const std::string argument = name + 4;
+    if (argument == "scale" && *shape == Shape{1}) continue;
+    set_shape(shape, argument == "residual" ? y : Shape{filters}, kFloat, argument.c_str());
+  }
+  (*out)[0] = y;
+  return MX_SUCCESS;
+}
+
+MXReturnValue float_forward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
+  const qnn_conv2d_shape s = image_geometry(attributes, shape_of((*in)[0]), kFloat);
+  qnn_output output = {};
+  output.no_offset = flag(attributes, "no_offset");
+  size_t at = 2;
+  if (flag(attributes, "has_mean")) output.mean = (*in)[at++].data<float>();
+  if (flag(attributes, "has_scale")) {
+    output.num_scale = static_cast<size_t>((*in)[at].size());
+    output.scale = (*in)[at++].data<float>();
+  }
+  if (flag(attributes, "has_bias")) output.bias = (*in)[at++].data<float>();
+  if (flag(attributes, "has_residual")) output.residual = (*in)[at].data<float>();
+  check(qnn_conv2d(words_of((*in)[0]), words_of((*in)[1]), &s, &output, is_second(attributes, "layout", "NCHW", "NHWC"),
+                   (*out)[0].data<float>()), kFloat);
+  return MX_SUCCESS;
+}
+
+/* ---- _qnn_bits_max_pool ------------------------------------------------------------------------------------------------- */
+
+const char *const kPool = "_qnn_bits_max_pool";
+
+MXReturnValue pool_parse(const Attributes &attributes, int *num_in, int *num_out) {
+  check_known(attributes, kPool, {"kernel", "stride", "pad", "pooling_convention", "image_pad", "out_pad", "out_pad_value",
+              "channels", "has_flip"});
+  *num_in = flag(attributes, "has_flip") ? 2 : 1;
+  *num_out = 1;
+  return MX_SUCCESS;
+}
+
+MXReturnValue pool_types(const Attributes &, std::vector<int> *in, std::vector<int> *out) {
+  set_type(&(*in)[0], mxnet::ext::kInt64, kPool, "packed images");
+  if (in->size() > 1) set_type(&(*in)[1], mxnet::ext::kInt64, kPool, "flip bits");
+  (*out)[0] = mxnet::ext::kInt64;
+  return MX_SUCCESS;
+}
+
+qnn_pool_shape pool_geometry(const Attributes &attributes, const Shape &image) {
+  const std::vector<size_t> kernel = sizes(attributes, "kernel", 2, 0), stride = sizes(attributes, "stride", 2, 1);
+  const std::vector<size_t> pad = sizes(attributes, "pad", 2, 0), image_pad = sizes(attributes, "image_pad", 2, 0);
+  const std::vector<size_t> out_pad = sizes(attributes, "out_pad", 2, 0);
+  qnn_pool_shape s = {};
+  s.batch = image[0];
+  s.channels = static_cast<size_t>(number(attributes, "channels", 0));
+  if (s.channels == 0) s.channels = size_t(image[3]) * kWordBits;
+  s.height = inner(image[1], image_pad[0], kPool, image);
+  s.width = inner(image[2], image_pad[1], kPool, image);
+  s.kernel_h = kernel[0], s.kernel_w = kernel[1];
+  s.stride_h = stride[0], s.stride_w = stride[1];
+  s.pad_h = pad[0], s.pad_w = pad[1];
+  s.is_full = is_second(attributes, "pooling_convention", "valid", "full");
+  s.image_pad_h = image_pad[0], s.image_pad_w = image_pad[1];
+  s.out_pad_h = out_pad[0], s.out_pad_w = out_pad[1];
+  s.out_pad_value = static_cast<int>(number(attributes, "out_pad_value", 1));
+  return s;
+}
+
+MXReturnValue pool_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  const Shape image = (*in)[0];
+  check_image_shape(image, kPool);
+  const qnn_pool_shape s = pool_geometry(attributes, image);
+  const size_t height = qnn_pool_out_height(&s), width = qnn_pool_out_width(&s);
+  if (height == 0 || width == 0 || image[3] != words_for(s.channels))
+    fail(std::string(kPool) + " of " + std::to_string(s.channels) + " channels does not fit a packed image of shape " +
+         shown(image));
+  if (flag(attributes, "has_flip")) set_shape(&(*in)[1], {image[3]}, kPool, "flip bits");
+  (*out)[0] = {image[0], axis(height + 2 * s.out_pad_h, kPool), axis(width + 2 * s.out_pad_w, kPool), image[3]};
+  return MX_SUCCESS;
+}
+
+MXReturnValue pool_forward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
+  const qnn_pool_shape s = pool_geometry(attributes, shape_of((*in)[0]));
+  const uint64_t *flip = flag(attributes, "has_flip") ? words_of((*in)[1]) : nullptr;
+  check(qnn_max_pool_bits(words_of((*in)[0]), &s, flip, (*out)[0].data<uint64_t>()), kPool);
+  return MX_SUCCESS;
+}
+
+}  // namespace
+
+namespace mxnet {
+namespace ext {
+
+REGISTER_OP(_qnn_pack).setForward(pack_forward, "cpu").setBackward(no_backward, "cpu")
+    .setParseAttrs(pack_parse).setInferType(pack_types).setInferShape(pack_shape);
+
+REGISTER_OP(_qnn_bits_convolution).setForward(bits_forward, "cpu").setBackward(no_backward, "cpu")
+    .setParseAttrs(bits_parse).setInferType(bits_types).setInferShape(bits_shape);
+
+REGISTER_OP(_qnn_float_convolution).setForward(float_forward, "cpu").setBackward(no_backward, "cpu")
+    .setParseAttrs(float_parse).setInferType(float_types).setInferShape(float_shape);
+
+REGISTER_OP(_qnn_bits_max_pool).setForward(pool_forward, "cpu").setBackward(no_backward, "cpu")
+    .setParseAttrs(pool_parse).setInferType(pool_types).setInferShape(pool_shape);
+
+}  // namespace ext
+}  // namespace mxnet
