@@ -7,6 +7,17 @@ import pytest
 import qnn  # before any test file imports mxnet: MXNet 1.9.1 alone does not import on numpy 1.24 and newer
 
 
+@pytest.fixture(scope="session")
+def empty_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("elsewhere")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(empty_folder, monkeypatch):
+    """Tests run outside the checkout, where a child process would import the unbuilt source folder in place of qnn."""
+    monkeypatch.chdir(empty_folder)
+
+
 @pytest.fixture(params=["native", "builtin"])
 def operators(request):
     """Runs a test on the native operators and once more on MXNet's own."""
