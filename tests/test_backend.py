@@ -140,6 +140,26 @@ for pad_value in (-1, 0, 1):
     assert (image == backend.pack_nhwc(x.transpose(0, 2, 3, 1), (1, 2), pad_value, 2)).all()
     y = backend.conv2d(image, panels, 6, 4, (3, 2), pad=(1, 2), pad_value=pad_value, num_group=2)
     assert (y == reference.q_convolution(x, w, pad=(1, 2), pad_value=pad_value, num_group=2)).all()
+threshold, flip = np.int32([-3, 0, 2, 5]), np.uint64([9])
+is_flipped = np.array([True, False, False, True])
+for pad_value in (-1, 0, 1):
+    image = backend.pack_nchw(x, (2, 2), pad_value, 2)
+    dot = reference.q_convolution(x, w, pad=(1, 2), pad_value=pad_value, num_group=2, no_offset=True)
+    y = backend.conv2d(image, panels, 6, 4, (3, 2), pad=(1, 2), pad_value=pad_value, num_group=2, image_pad=(2, 2),
+                       no_offset=True, mean=np.float32([1, 2, 3, 4]), residual=dot.transpose(0, 2, 3, 1), layout="NHWC")
+    wanted = dot - np.arange(1, 5).reshape(4, 1, 1) + dot
+    assert (y.transpose(0, 3, 1, 2) == wanted).all()
+    bits = backend.conv2d_bits(image, panels, 6, 4, (3, 2), threshold, flip, pad=(1, 2), pad_value=pad_value,
+                               num_group=2, image_pad=(2, 2), out_pad=(1, 0))
+    assert (bits[:, :, :, 0] == reference.pack_bits(reference.dot_bits(dot, threshold, is_flipped), (1, 0))).all()
+t = np.float32([0.1, -0.2, 0, 1, 0.5, -1])
+bits = reference.threshold_bits(x, t, np.arange(6) % 2)
+assert (backend.pack_nchw(x, threshold=t, flip=np.uint64([42]))[:, :, :, 0] == reference.pack_bits(bits)).all()
+image = backend.pack_nchw(x, (1, 1))[:, :, :, 0]
+pooled = backend.max_pool_bits(image, 2, 2, 0, "full", 6, np.uint64([42]), (1, 1), (1, 1))
+wanted = reference.max_pool_bits(reference.pack_nchw(x)[:, :, :, 0], (2, 2), (2, 2), convention="full") ^ np.uint64(42)
+assert (pooled == reference.pad_image(wanted, 6, (1, 1))).all()
+image = backend.pack_nchw(x, (1, 2), 1, 2)
 a, b = rs.randn(3, 70).astype("f"), rs.randn(5, 70).astype("f")
 y = backend.xgemm(backend.pack_rows(a), backend.pack_panels(backend.pack_rows(b)), 70, 5, scale=2.0)
 assert (y == 2 * reference.q_fully_connected(a, b)).all() and y.dtype == np.float32
