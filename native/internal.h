@@ -35,8 +35,8 @@ typedef void qnn_xgemm_ukernel(size_t num_pixels, const uint64_t *const *pixels,
 typedef void qnn_pack_ukernel(const float *x, size_t n, uint64_t *words);
 
 /* Thresholds of `n` contiguous floats: bit = !(low <= key(x) < low + span) -> ceil(n/64) words, as qnn_pack_ukernel.
- * low and span are those of float i, or one for all where is_uniform. qnn_float_key says what they mean. */
-typedef void qnn_compare_ukernel(const float *x, size_t n, const int32_t *low, const uint32_t *span, bool is_uniform,
+ * low and span repeat after `period` floats: n, a multiple of 64, or 1 for one interval. */
+typedef void qnn_compare_ukernel(const float *x, size_t n, const int32_t *low, const uint32_t *span, size_t period,
                                  uint64_t *words);
 
 /* How counts become the output: y = (((base + step * count) - mean) * scale + bias) + residual.
@@ -105,12 +105,12 @@ static inline bool qnn_is_negative(float x) {
   return (int32_t)(bits - 1u) < (int32_t)0xFF800000u;
 }
 
-/* Floats in their order as integers: -0.0 and 0.0 give 0, -inf .. inf give -0x7F800000 .. 0x7F800000, NaN lies outside.
+/* Floats in their order as integers: -0.0 gives -1, 0.0 gives 0, and NaN lies outside of the keys of -inf .. inf.
  * Comparisons become intervals of keys, which NaN never enters, and denormals count where the process flushes them. */
 static inline int32_t qnn_float_key(float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
-  return (int32_t)(bits >> 31 ? 0x80000000u - bits : bits);
+  return (int32_t)(bits >> 31 ? bits ^ 0x7FFFFFFFu : bits);
 }
 
 /* ---- borders of packed images ------------------------------------------------------------------------------------ */

@@ -1,4 +1,5 @@
 /* pack.c: signs of floats -> words, and back; the entry points of packing images, with and without thresholds. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "images.h"
@@ -54,10 +55,11 @@ qnn_status qnn_pack_nhwc(const float *x, const qnn_conv2d_shape *shape, uint64_t
 
 /* Where the bit is 0: -inf <= x < threshold, or threshold <= x <= inf if flipped; nowhere for a NaN threshold. */
 static void find_interval(float threshold, bool is_flipped, int32_t *low, uint32_t *span) {
-  const int32_t infinity = 0x7F800000, at = qnn_float_key(threshold);
-  *low = is_flipped ? at : -infinity;
-  *span = (uint32_t)(is_flipped ? infinity : at) - (uint32_t)*low + is_flipped;
-  if (at < -infinity || at > infinity) *span = 0;
+  const int32_t lowest = qnn_float_key(-INFINITY), highest = qnn_float_key(INFINITY);
+  const int32_t key = qnn_float_key(threshold), at = key == 0 ? -1 : key;  /* both zeros are on the same side */
+  *low = is_flipped ? at : lowest;
+  *span = (uint32_t)(is_flipped ? highest : at) - (uint32_t)*low + is_flipped;
+  if (at < lowest || at > highest) *span = 0;
 }
 
 static qnn_status pack_thresholds(const float *x, const qnn_conv2d_shape *s, const float *threshold,

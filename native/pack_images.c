@@ -12,11 +12,11 @@ static qnn_border border_of(const qnn_conv2d_shape *s) {
   return border;
 }
 
-/* Bits of `n` floats: of the channels from `channel`, or all of that one channel. */
-static inline void pack_run(const qnn_isa *isa, const qnn_intervals *t, size_t channel, bool is_uniform, const float *x,
+/* Bits of `n` floats, which belong to `period` channels from `channel` on, over and over. */
+static inline void pack_run(const qnn_isa *isa, const qnn_intervals *t, size_t channel, size_t period, const float *x,
                             size_t n, uint64_t *words) {
   if (t)
-    isa->compare(x, n, t->low + channel, t->span + channel, is_uniform, words);
+    isa->compare(x, n, t->low + channel, t->span + channel, period, words);
   else
     isa->pack(x, n, words);
 }
@@ -29,7 +29,7 @@ void qnn_pack_image_nhwc(const float *x, const qnn_conv2d_shape *s, const qnn_in
   const size_t padded_height = s->height + 2 * pad_h, padded_width = s->width + 2 * pad_w;
   const size_t rows = s->batch * padded_height;
   const bool is_dense = group_channels % QNN_WORD_BITS == 0;  /* no pad bits between groups and pixels */
-  const size_t run = !is_dense ? group_channels : t ? s->channels : s->width * s->channels;
+  const size_t run = is_dense ? s->width * s->channels : group_channels;
   const size_t num_runs = s->width * s->channels / run, run_words = qnn_words_for(run);
   const int num_threads = qnn_threads_for(s->batch * s->height * s->width * s->channels, grain_floats);
 #pragma omp parallel for num_threads(num_threads) if (num_threads > 1)
@@ -40,7 +40,7 @@ void qnn_pack_image_nhwc(const float *x, const qnn_conv2d_shape *s, const qnn_in
     const float *from = x + (row / padded_height * s->height + line) * s->width * s->channels;
     uint64_t *to = image + (row * padded_width + pad_w) * s->num_group * words;
     for (size_t i = 0; i < num_runs; ++i, from += run, to += run_words)
-      pack_run(isa, t, run < s->channels ? i % s->num_group * run : 0, false, from, run, to);
+      pack_run(isa, t, is_dense ? 0 : i % s->num_group * run, is_dense ? s->channels : run, from, run, to);
   }
 }
 
@@ -76,7 +76,7 @@ static void pack_channels(const float *x, const qnn_conv2d_shape *s, const qnn_i
   const size_t plane = s->height * s->width, num_blocks = qnn_words_for(num_pixels);
   for (size_t c = 0; c < num_channels; ++c) {
     uint64_t words[chunk_pixels / QNN_WORD_BITS];
-    pack_run(isa, t, channel + c, true, x + c * plane + first, num_pixels, words);
+    pack_run(isa, t, channel + c, 1, x + c * plane + first, num_pixels, words);
     for (size_t b = 0; b < num_blocks; ++b) bits[b][c] = words[b];
   }
   const size_t pad_h = qnn_image_pad_h(s), pad_w = qnn_image_pad_w(s);

@@ -7,8 +7,8 @@
  * key - low and span is key - low itself where that is outside. */
 static inline uint64_t outside(const float *x, __m256i low, __m256i span) {
   const __m256i bits = _mm256_loadu_si256((const __m256i *)x), sign = _mm256_srai_epi32(bits, 31);
-  const __m256i flipped = _mm256_xor_si256(bits, _mm256_and_si256(sign, _mm256_set1_epi32(0x7FFFFFFF)));
-  const __m256i at = _mm256_sub_epi32(_mm256_sub_epi32(flipped, sign), low);
+  const __m256i key = _mm256_xor_si256(bits, _mm256_and_si256(sign, _mm256_set1_epi32(0x7FFFFFFF)));
+  const __m256i at = _mm256_sub_epi32(key, low);
   const __m256i is_outside = _mm256_cmpeq_epi32(_mm256_max_epu32(at, span), at);
   return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(is_outside));
 }
@@ -30,15 +30,17 @@ static inline __attribute__((always_inline)) void run(const float *x, size_t n, 
     *words++ = word;
   }
   if (at == n) return;
-  plain_compare(x + at, n - at, is_uniform ? low : low + at, is_uniform ? span : span + at, is_uniform, words);
+  plain_compare(x + at, n - at, is_uniform ? low : low + at, is_uniform ? span : span + at, is_uniform ? 1 : n, words);
 }
 
 qnn_compare_ukernel qnn_compare_ukernel__avx2;
-void qnn_compare_ukernel__avx2(const float *x, size_t n, const int32_t *low, const uint32_t *span, bool is_uniform,
+void qnn_compare_ukernel__avx2(const float *x, size_t n, const int32_t *low, const uint32_t *span, size_t period,
                                uint64_t *words) {
-  assert(n);
-  if (is_uniform)
+  assert(period == 1 || period == n || period % QNN_WORD_BITS == 0);
+  if (period == 1) {
     run(x, n, low, span, true, words);
-  else
-    run(x, n, low, span, false, words);
+    return;
+  }
+  for (size_t at = 0; at < n; at += period, words += period / QNN_WORD_BITS)
+    run(x + at, qnn_min(n - at, period), low, span, false, words);
 }

@@ -3,11 +3,10 @@
 
 #include "../internal.h"
 
-/* qnn_float_key of 16 floats: a negative number is flipped into two's complement, -0.0 becomes 0. */
+/* qnn_float_key of 16 floats. */
 static inline __m512i keys(__m512i bits) {
   const __m512i sign = _mm512_srai_epi32(bits, 31);
-  const __m512i flipped = _mm512_xor_si512(bits, _mm512_and_si512(sign, _mm512_set1_epi32(0x7FFFFFFF)));
-  return _mm512_sub_epi32(flipped, sign);
+  return _mm512_ternarylogic_epi32(bits, sign, _mm512_set1_epi32(0x7FFFFFFF), 0x78);  /* bits ^ (sign & ...) */
 }
 
 static inline uint64_t outside(__m512i bits, __m512i low, __m512i span) {
@@ -42,11 +41,13 @@ static inline __attribute__((always_inline)) void run(const float *x, size_t n, 
 }
 
 qnn_compare_ukernel qnn_compare_ukernel__avx512;
-void qnn_compare_ukernel__avx512(const float *x, size_t n, const int32_t *low, const uint32_t *span, bool is_uniform,
+void qnn_compare_ukernel__avx512(const float *x, size_t n, const int32_t *low, const uint32_t *span, size_t period,
                                  uint64_t *words) {
-  assert(n);
-  if (is_uniform)
+  assert(period == 1 || period == n || period % QNN_WORD_BITS == 0);
+  if (period == 1) {
     run(x, n, low, span, true, words);
-  else
-    run(x, n, low, span, false, words);
+    return;
+  }
+  for (size_t at = 0; at < n; at += period, words += period / QNN_WORD_BITS)
+    run(x + at, qnn_min(n - at, period), low, span, false, words);
 }

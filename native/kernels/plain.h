@@ -48,14 +48,15 @@ static inline void plain_pack(const float *x, size_t n, uint64_t *words) {
   }
 }
 
-static inline void plain_compare(const float *x, size_t n, const int32_t *low, const uint32_t *span, bool is_uniform,
+static inline void plain_compare(const float *x, size_t n, const int32_t *low, const uint32_t *span, size_t period,
                                  uint64_t *words) {
+  size_t i = 0;
   for (size_t start = 0; start < n; start += QNN_WORD_BITS) {
     const size_t count = qnn_min(n - start, QNN_WORD_BITS);
     uint64_t word = 0;
     for (size_t j = 0; j < count; ++j) {
-      const size_t i = is_uniform ? 0 : start + j;
       word |= (uint64_t)((uint32_t)qnn_float_key(x[start + j]) - (uint32_t)low[i] >= span[i]) << j;
+      if (++i == period) i = 0;
     }
     *words++ = word;
   }
@@ -117,9 +118,9 @@ static inline void plain_threshold(const int32_t *counts, size_t ld, size_t num_
   void qnn_pack_ukernel__##isa(const float *x, size_t n, uint64_t *words) { plain_pack(x, n, words); }
 #define QNN_PLAIN_COMPARE(isa)                                                                                        \
   qnn_compare_ukernel qnn_compare_ukernel__##isa;                                                                     \
-  void qnn_compare_ukernel__##isa(const float *x, size_t n, const int32_t *low, const uint32_t *span,                 \
-                                  bool is_uniform, uint64_t *words) {                                                 \
-    plain_compare(x, n, low, span, is_uniform, words);                                                                \
+  void qnn_compare_ukernel__##isa(const float *x, size_t n, const int32_t *low, const uint32_t *span, size_t period,  \
+                                  uint64_t *words) {                                                                  \
+    plain_compare(x, n, low, span, period, words);                                                                    \
   }
 #define QNN_PLAIN_FINISH(isa)                                                                                         \
   qnn_finish_ukernel qnn_finish_ukernel__##isa;                                                                       \
