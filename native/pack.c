@@ -66,8 +66,10 @@ static qnn_status pack_thresholds(const float *x, const qnn_conv2d_shape *s, con
                                   const uint64_t *flip, bool is_nhwc, uint64_t *image) {
   if (!x || !s || !threshold || !image || !qnn_pad_value_is_valid(s->pad_value)) return QNN_BAD_ARGUMENT;
   if (!qnn_image_is_valid(s)) return QNN_BAD_SHAPE;
-  int32_t low_on_stack[stack_channels], *low = low_on_stack;
-  uint32_t span_on_stack[stack_channels], *span = span_on_stack;
+  _Alignas(64) int32_t low_on_stack[stack_channels];
+  _Alignas(64) uint32_t span_on_stack[stack_channels];
+  int32_t *low = low_on_stack;
+  uint32_t *span = span_on_stack;
   if (s->channels > stack_channels) {
     if (!(low = malloc(s->channels * (sizeof *low + sizeof *span)))) return QNN_NO_MEMORY;
     span = (uint32_t *)(low + s->channels);
