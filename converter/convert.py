@@ -9,44 +9,50 @@ from qnn.graph import Graph
 
 from .load_bmxnet import load_bmxnet
 from .model import Model
-from .passes import PASSES
+from .passes import FUSION, PACKING
 from .report import Report
 
 
-def convert(symbol, arg_params, aux_params=None):
+def convert(symbol, arg_params, aux_params=None, is_fused=True):
     """Packs the 1-bit layers of a trained symbol.
 
     symbol: mx.sym.Symbol, or qnn.graph.Graph; arg_params, aux_params: {name: NDArray or numpy array}, as
     mx.model.load_checkpoint returns them. Returns (symbol, arg_params, aux_params, report) of the packed model, an
     ordinary MXNet model whose packed weights are int64 arrays; parameter names stay. Layers that are not 1/1 bit stay
-    as they are; the report lists them. Raises ValueError naming the layer when a parameter is missing or of another
-    shape or dtype.
+    as they are; the report lists them. is_fused=False keeps every packed layer by itself, between floats. Raises
+    ValueError naming the layer when a parameter is missing or of another shape or dtype.
     """
     import mxnet as mx
     graph = symbol if isinstance(symbol, Graph) else Graph.from_json(symbol.tojson())
-    model = run_passes(graph.copy(), _as_numpy(arg_params), _as_numpy(aux_params or {}))
+    model = run_passes(graph.copy(), _as_numpy(arg_params), _as_numpy(aux_params or {}), is_fused)
     args, auxs = model.used_params()
     return (mx.sym.load_json(model.graph.to_json()), {k: mx.nd.array(v, dtype=v.dtype) for k, v in args.items()},
             {k: mx.nd.array(v, dtype=v.dtype) for k, v in auxs.items()}, model.report)
 
 
-def convert_checkpoint(prefix, epoch, out=None, source="mxnet"):
+def convert_checkpoint(prefix, epoch, out=None, source="mxnet", is_fused=True, observe=None):
     """Converts PREFIX-symbol.json and PREFIX-EPOCH.params into OUT-symbol.json and OUT-EPOCH.params.
 
     out: default "binarized_" + the name, in the folder of PREFIX. source: "mxnet", or "bmxnet" for models that BMXNet
-    v1 has written. Both files are written, or none. Returns the report. Raises OSError, ValueError.
+    v1 has written. is_fused, observe: as run_passes. Both files are written, or none. Returns the report. Raises
+    OSError, ValueError.
     """
     out = out or default_out(prefix)
     if os.path.abspath(out) == os.path.abspath(prefix):
         raise ValueError("convert: OUT is another prefix than PREFIX, got %r for both" % out)
-    model = run_passes(*load_source(prefix, epoch, source))
+    model = run_passes(*load_source(prefix, epoch, source), is_fused, observe)
+    model.report.files = save(model, out, epoch)
+    return model.report
+
+
+def save(model, out, epoch):
+    """Writes OUT-symbol.json and OUT-EPOCH.params of a model between or behind passes; returns their paths."""
     args, auxs = model.used_params()
     symbol_path, params_path = checkpoint.paths(out, epoch)
     params = {**{"arg:" + name: value for name, value in args.items()},
               **{"aux:" + name: value for name, value in auxs.items()}}
     write_atomically({symbol_path: model.graph.to_json().encode("utf-8"), params_path: dump_params(params)})
-    model.report.files = [symbol_path, params_path]
-    return model.report
+    return [symbol_path, params_path]
 
 
 def default_out(prefix):
@@ -68,12 +74,19 @@ def load_source(prefix, epoch, source="mxnet"):
     return Graph.from_json(symbol.tojson()), args, auxs
 
 
-def run_passes(graph, args, auxs):
-    """Runs all passes in order on the graph (in place); returns the Model."""
+def run_passes(graph, args, auxs, is_fused=True, observe=None):
+    """Runs all passes in order on the graph (in place); returns the Model.
+
+    is_fused=False leaves every packed layer alone between floats. observe(number, total, name, changes, model) is
+    called behind every pass.
+    """
     model = Model(graph, args, auxs, Report())
     model.report.total_before = sum(v.nbytes for params in model.used_params() for v in params.values())
-    for kind in PASSES:
-        kind().apply(model)
+    passes = PACKING + (FUSION if is_fused else [])
+    for number, kind in enumerate(passes, 1):
+        changes = kind().apply(model)
+        if observe is not None:
+            observe(number, len(passes), kind.name, changes, model)
     model.report.total_after = sum(v.nbytes for params in model.used_params() for v in params.values())
     return model
 

@@ -44,7 +44,9 @@ def load_bmxnet(symbol_path, params_path):
     for node in graph.nodes():
         if node.is_variable:  # old files copy the operator's attributes onto its variables
             node.attrs = {key: value for key, value in node.attrs.items() if key.startswith("__")}
-    return graph, args, auxs
+    import mxnet as mx
+    modern = mx.sym.load_json(graph.to_json()).tojson()  # MXNet brings the attributes of its old operators up to date
+    return Graph.from_json(modern), args, auxs
 
 
 def _check_packed(node, attrs):

@@ -29,8 +29,19 @@ class Model:
         """A new variable node with its value. It carries shape and dtype: MXNet can infer neither of a packed
         weight's."""
         self.packed_params[name] = value
-        dtype = {"float32": "0", "int64": "6"}[str(value.dtype)]
+        dtype = {"float32": "0", "int32": "4", "int64": "6"}[str(value.dtype)]
         return Node("null", name, {"__shape__": str(value.shape), "__dtype__": dtype})
+
+    def entry(self, name, value):
+        """The entry of a new variable; of another name where `name` is taken by a variable of another value."""
+        taken, number = name, 1
+        while taken in self.packed_params and self.packed_params[taken] is not value and self._is_read(taken):
+            number += 1
+            taken = "%s_%d" % (name, number)
+        return self.variable(taken, value), 0
+
+    def _is_read(self, name):
+        return any(node.is_variable and node.name == name for node in self.graph.nodes())
 
     def used_params(self):
         """(arg_params, aux_params) that the graph still reads."""

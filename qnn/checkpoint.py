@@ -18,6 +18,12 @@ LOSSES = ("SoftmaxOutput", "Softmax", "LinearRegressionOutput", "LogisticRegress
 NUM_INPUTS = {"_qnn_sign": 1, "_qnn_ste_identity": 1,
               "BatchNorm": 5, "BatchNorm_v1": 5, "CuDNNBatchNorm": 5, "_contrib_BatchNormWithReLU": 5,
               "_contrib_SyncBatchNorm": 5, "IdentityAttachKLSparseReg": 2}
+# Least number of inputs, and what attributes add.
+PACKED_INPUTS = {"_qnn_packed_convolution": (2, {"has_scale": 1, "has_bias": 1}),
+                 "_qnn_packed_fully_connected": (2, {"has_scale": 1, "has_bias": 1}),
+                 "_qnn_pack": (1, {"has_threshold": 2}), "_qnn_bits_convolution": (4, {}),
+                 "_qnn_float_convolution": (2, {"has_mean": 1, "has_scale": 1, "has_bias": 1, "has_residual": 1}),
+                 "_qnn_bits_max_pool": (1, {"has_flip": 1})}
 PARAMETER_ENDINGS = ("_weight", "_bias", "_gamma", "_beta", "_moving_mean", "_moving_var", "_running_mean",
                      "_running_var")
 
@@ -82,9 +88,10 @@ def _check_operators(graph, prefix, epoch, path):
 
 def _num_inputs(node):
     """How many inputs an operator has that MXNet does not count the inputs of; None for the others."""
-    if node.op.startswith("_qnn_packed_"):
-        return 2 + sum(node.attrs.get(flag, "").lower() in ("true", "1") for flag in ("has_scale", "has_bias"))
-    return NUM_INPUTS.get(node.op)
+    if node.op not in PACKED_INPUTS:
+        return NUM_INPUTS.get(node.op)
+    least, flags = PACKED_INPUTS[node.op]
+    return least + sum(count for flag, count in flags.items() if node.attrs.get(flag, "").lower() in ("true", "1"))
 
 
 def _variables(graph, path):

@@ -67,15 +67,6 @@ def detect(path):
                      "a file with data and label" % path)
 
 
-def data_root():
-    """Folder with the datasets and published models that tests use: $QNN_DATA, else ../shared/data beside the checkout
-    where it exists, else None."""
-    if os.environ.get("QNN_DATA"):
-        return os.environ["QNN_DATA"]
-    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "shared", "data")
-    return os.path.abspath(beside) if os.path.isdir(beside) else None
-
-
 def mnist(path, split="test"):
     """MNIST from its idx files, gzipped or not: images (N, 1, 28, 28) in 0..1, labels (N,). path: their folder."""
     images = read_idx(_idx_path(path, MNIST_FILES[split] + "-images-idx3-ubyte"), 3)

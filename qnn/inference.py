@@ -11,6 +11,7 @@ from . import checkpoint
 from .errors import first_sentence
 from .graph import Graph
 
+PACKED = ("_qnn_packed_", "_qnn_bits_", "_qnn_float_")
 EXECUTORS = 4  # bound batch shapes that a Model keeps
 
 
@@ -39,7 +40,7 @@ class Model:
     @property
     def is_packed(self):
         """True if layers run on packed bits."""
-        return any(op.startswith("_qnn_packed_") for op in self.operators())
+        return any(op.startswith(PACKED) for op in self.operators())
 
     def operators(self):
         """Operators of the network by first use, without variables."""

@@ -16,7 +16,10 @@ from .files import DTYPES
 from .graph import entrances
 
 FLOAT_BYTES, WORD_BYTES = 4, 8
-PACKED = {"_qnn_packed_convolution": "packed QConvolution", "_qnn_packed_fully_connected": "packed QFullyConnected"}
+INT64 = str(DTYPES.index("int64"))
+PACKED = {"_qnn_packed_convolution": "packed QConvolution", "_qnn_packed_fully_connected": "packed QFullyConnected",
+          "_qnn_bits_convolution": "bits to bits", "_qnn_float_convolution": "bits to floats"}
+BETWEEN = {"_qnn_pack": "floats to bits", "_qnn_bits_max_pool": "Pooling of bits"}
 FLOAT = ("Convolution", "FullyConnected", "Deconvolution", "Convolution_v1")
 
 
@@ -47,6 +50,10 @@ def cost_of(node, shapes, counted):
         return _quantized(node, shapes, counted)
     if node.op in PACKED:
         return _packed(node, shapes, counted)
+    if node.op in BETWEEN:
+        cost = Cost(BETWEEN[node.op])
+        _add_constants(cost, node.inputs[1:], shapes, counted)
+        return cost
     cost = Cost(node.op)
     if node.op in FLOAT:
         weight = _shape(node.inputs[1], shapes)
@@ -103,18 +110,34 @@ def numbers(text):
 
 def _packed(node, shapes, counted):
     attrs, data = node.attrs, _shape(node.inputs[0], shapes)
-    if node.op == "_qnn_packed_convolution":
-        filters = int(attrs["num_filter"])
-        k = data[1] // int(attrs.get("num_group", 1)) * prod(numbers(attrs["kernel"]))
+    if "kernel" in attrs:
+        filters, channels = int(attrs["num_filter"]), int(attrs.get("channels", data[1]))
+        k = channels // int(attrs.get("num_group", 1)) * prod(numbers(attrs["kernel"]))
     else:
         filters = int(attrs["num_hidden"])
         k = data[-1] if attrs.get("flatten") == "False" else prod(data[1:])
     cost = Cost(PACKED[node.op], 1, 1)
-    cost.add_macs(prod(shapes[node][0]) * k)
+    cost.add_macs(_count_outputs(node, shapes[node][0]) * k)
     weight, rest = node.inputs[1], node.inputs[2:]
     for _ in _new([weight], counted):
         cost.add_params(1, filters * k, prod(_shape(weight, shapes)) * WORD_BYTES)
-    if attrs.get("has_scale", "").lower() in ("true", "1"):  # made of the weights: bytes, but no parameters of its own
+    if attrs.get("has_scale", "").lower() in ("true", "1") and "has_mean" not in attrs:
+        # made of the weights: bytes, but no parameters of its own
         cost.bytes_packed += sum(prod(shapes[scale][0]) * FLOAT_BYTES for scale in _new(rest[:1], counted))
-    _add_variables(cost, rest, shapes, counted)
+    _add_constants(cost, rest, shapes, counted)
     return cost
+
+
+def _count_outputs(node, shape):
+    """Numbers that a packed layer computes; an image of bits holds them as words, inside its padding."""
+    if node.op != "_qnn_bits_convolution":
+        return prod(shape)
+    pad = numbers(node.attrs["out_pad"])
+    return shape[0] * (shape[1] - 2 * pad[0]) * (shape[2] - 2 * pad[1]) * int(node.attrs["num_filter"])
+
+
+def _add_constants(cost, entries, shapes, counted):
+    """What passes made of BatchNorm: thresholds and the like count as 32-bit parameters, words of flips as bytes."""
+    flips = [entry for entry in entries if entry[0].attrs.get("__dtype__") == INT64]
+    cost.bytes_packed += sum(prod(shapes[flip][0]) * WORD_BYTES for flip in _new(flips, counted))
+    _add_variables(cost, entries, shapes, counted)

@@ -20,7 +20,8 @@ from .traps import drop_relus, find_traps
 
 SWAPPED = {"Convolution": "QConvolution", "FullyConnected": "QFullyConnected"}
 UNSWAPPED = {"Deconvolution", "Convolution_v1", "_contrib_DeformableConvolution", "RNN",
-             "_contrib_ModulatedDeformableConvolution", "_qnn_packed_convolution", "_qnn_packed_fully_connected"}
+             "_contrib_ModulatedDeformableConvolution", "_qnn_packed_convolution", "_qnn_packed_fully_connected",
+             "_qnn_bits_convolution", "_qnn_float_convolution"}
 WORDS = ("first", "last", "depthwise", "1x1")
 LAYER_OPTIONS = ("pad_value", "no_offset", "scaling", "grad_clip")
 RELU_MODES = ("drop", "keep")

@@ -16,7 +16,7 @@ DATA = np.random.RandomState(1).randn(5, 3, 9, 9).astype(np.float32)
 
 def converted(symbol, shape=DATA.shape, seed=0):
     args, auxs = random_params(symbol, shape, seed)
-    return args, auxs, qnn.convert(symbol, args, auxs)
+    return args, auxs, qnn.convert(symbol, args, auxs, is_fused=False)
 
 
 def operators(symbol):
@@ -27,6 +27,8 @@ def assert_same_numbers(symbol, data=DATA, seed=0):
     args, auxs, (packed, packed_args, packed_auxs, report) = converted(symbol, data.shape, seed)
     expected, got = run(symbol, data, args, auxs), run(packed, data, packed_args, packed_auxs)
     np.testing.assert_array_equal(got, expected)
+    fused, fused_args, fused_auxs, _ = qnn.convert(symbol, args, auxs)
+    np.testing.assert_array_equal(run(fused, data, fused_args, fused_auxs), expected)
     return packed, packed_args, report
 
 
@@ -126,7 +128,8 @@ def test_renamed_layers_are_found_by_their_attributes():
         if not node.is_variable:
             node.name = "n%d" % number
     assert [layer.op for layer in find_layers(graph)] == ["QConvolution"]
-    assert operators(qnn.convert(graph, random_params(net, DATA.shape)[0])[0]) == ["_qnn_packed_convolution"]
+    packed = qnn.convert(graph, random_params(net, DATA.shape)[0], is_fused=False)[0]
+    assert operators(packed) == ["_qnn_packed_convolution"]
 
 
 def test_layers_of_built_in_operators_convert_alike():

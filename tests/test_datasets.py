@@ -11,16 +11,6 @@ from qnn import datasets
 from qnn.files import FileFormatError
 
 
-def data_file(*parts):
-    """A file below the data root; skips where there is none, and fails where the tests run in CI."""
-    root = datasets.data_root()
-    path = os.path.join(root or "../shared/data", *parts)
-    if not os.path.exists(path):
-        reason = "%s is missing; set QNN_DATA to the folder with the datasets" % path
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    return path
-
-
 def write_mnist(folder, split="t10k", count=5, zipped=False):
     images = np.arange(count * 28 * 28, dtype=np.uint32).astype(np.uint8)
     opener, ending = (gzip.open, ".gz") if zipped else (open, "")
@@ -226,21 +216,16 @@ def test_detect(tmp_path):
         datasets.detect(tmp_path / "nowhere")
 
 
-def test_data_root_is_the_environment_s(monkeypatch):
-    monkeypatch.setenv("QNN_DATA", "/somewhere")
-    assert datasets.data_root() == "/somewhere"
-
-
-def test_official_mnist():
-    images, labels = datasets.load("mnist", os.path.dirname(data_file("mnist", "t10k-images-idx3-ubyte.gz")))
+def test_official_mnist(data_root):
+    images, labels = datasets.load("mnist", str(data_root / "mnist"))
     assert images.shape == (10000, 1, 28, 28) and images.max() == 1
     assert labels[:5].tolist() == [7, 2, 1, 0, 4] and np.bincount(labels)[0] == 980
 
 
-def test_official_cifar10_is_rgb():
+def test_official_cifar10_is_rgb(data_root):
     """RecordIO and the lossless images are in different orders; their mean colours agree, and blue is the darkest."""
-    images, labels = datasets.load("cifar10", os.path.dirname(data_file("cifar10", "cifar10_val.rec")), limit=800)
-    lossless, truth = datasets.load("npz", data_file("cifar10", "test_lossless_846.npz"))
+    images, labels = datasets.load("cifar10", str(data_root / "cifar10"), limit=800)
+    lossless, truth = datasets.load("npz", str(data_root / "cifar10" / "test_lossless_846.npz"))
     assert images.shape == (800, 3, 32, 32) and len(lossless) == len(truth) == 846 and set(labels) == set(truth)
     colour, expected = images.mean(axis=(0, 2, 3)), lossless.mean(axis=(0, 2, 3))
     assert np.abs(colour - expected).max() < 5 and colour.argmin() == expected.argmin() == 2

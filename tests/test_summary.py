@@ -82,7 +82,7 @@ def test_widths_and_scalings(options, bits, width, packed):
 def test_packed_network_has_the_same_profile(options):
     symbol = lenet(**options)
     args, auxs = random_params(symbol, SHAPE)
-    packed, packed_args, packed_auxs, report = qnn.convert(symbol, args, auxs)
+    packed, packed_args, packed_auxs, report = qnn.convert(symbol, args, auxs, is_fused=False)
     before, after = profile(symbol, SHAPE), profile(packed, SHAPE, {**packed_args, **packed_auxs})
     assert after.params == before.params and after.macs == before.macs
     assert after.bytes_float == before.bytes_float == report.total_before
@@ -95,7 +95,7 @@ def test_packed_network_has_the_same_profile(options):
 @needs_native
 def test_packed_fully_connected_without_flatten():
     symbol = qnn.sym.QFullyConnected(mx.sym.Variable("data"), num_hidden=5, flatten=False, name="f")
-    packed, args, _, _ = qnn.convert(symbol, {"f_weight": mx.nd.ones((5, 70))})
+    packed, args, _, _ = qnn.convert(symbol, {"f_weight": mx.nd.ones((5, 70))}, is_fused=False)
     f = profile(packed, (2, 3, 70), args).layers[-1]
     assert (f.params, f.macs, f.bytes_packed, f.output_shape) == ({1: 350}, {1: 6 * 350}, 5 * 2 * 8, (2, 3, 5))
 

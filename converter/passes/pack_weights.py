@@ -71,6 +71,7 @@ class PackWeights:
         attrs = {key: str(getattr(options, key)) for key in ATTRIBUTES[layer.op]}
         attrs.update({k: v for k, v in layer.node.attrs.items() if k.startswith("__") and not k.startswith("__qnn_")})
         weight = model.parameter(layer.inputs["weight"][0].name, layer)
+        attrs["__channels__"] = str(weight.shape[1] * getattr(options, "num_group", 1))  # words do not tell it
         values = {name: pack(weight, options)}
         if options.scaling != "none":
             attrs["has_scale"] = "True"

@@ -1,5 +1,6 @@
 """qnn convert: packs a trained checkpoint."""
 import json
+import sys
 
 HELP = "pack the 1-bit layers of a trained checkpoint"
 EXAMPLES = """
@@ -22,21 +23,39 @@ def add_arguments(parser):
     parser.add_argument("--dataset", choices=("mnist", "cifar10", "npz"), help="what DATA is (default: detected)")
     parser.add_argument("--limit", type=int, metavar="N", help="verify on the first N samples")
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--no-fuse", action="store_true", help="keep every packed layer by itself, between floats")
+    parser.add_argument("--save-stages", metavar="DIR", help="write the graph behind every pass, and verify each")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
 
 
 def run(args):
+    import os
+
     from qnn import datasets
-    from qnn.converter.convert import convert_checkpoint, default_out
+    from qnn.converter.convert import convert_checkpoint, default_out, save
     from qnn.converter.verify import verify
 
     images = None
     if args.verify:  # before anything is written
         name = "digits" if args.verify == "digits" else args.dataset or datasets.detect(args.verify)
         images, _ = datasets.load(name, args.verify, limit=args.limit)
-    out = args.out or default_out(args.prefix)
-    report = convert_checkpoint(args.prefix, args.epoch, out, args.source)
+    if args.save_stages:
+        os.makedirs(args.save_stages, exist_ok=True)
+    out, stages = args.out or default_out(args.prefix), []
+
+    def observe(number, total, name, changes, model):
+        print("[%d/%d] %s: %d" % (number, total, name, changes), file=sys.stderr)
+        if args.save_stages:
+            stages.append(os.path.join(args.save_stages, "%d_%s" % (number, name)))
+            save(model, stages[-1], args.epoch)
+
+    report = convert_checkpoint(args.prefix, args.epoch, out, args.source, not args.no_fuse, observe)
     if images is not None:
+        for stage in stages:
+            result = verify(args.prefix, args.epoch, stage, images, args.source, args.batch_size)
+            print("%s: %d classes differ" % (stage, result["different_classes"]), file=sys.stderr)
+            if result["different_classes"]:
+                return 1
         report.verification = verify(args.prefix, args.epoch, out, images, args.source, args.batch_size)
     print(json.dumps(report.to_dict()) if args.json else "%s\nwritten: %s" % (report, ", ".join(report.files)))
     return 0 if report.is_equal else 1

@@ -1,0 +1,92 @@
+"""Chains: the operators between a layer and the packing of its output, as far as they can be folded into thresholds.
+
+    source -> [scale, bias] -> BatchNorm -> tanh -> max Pooling -> Flatten -> ... -> _qnn_pack
+
+Walking up from _qnn_pack, `walk` collects steps until an operator that cannot be folded. A step is what lies between
+two values of which only the sign, or the order, matters in the end.
+"""
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qnn.thresholds import BatchNorm
+
+MONOTONE = ("tanh", "_copy", "Dropout", "_qnn_sign", "_qnn_ste_identity")  # sign(f(x)) = sign(x), and f is monotone
+ADDITIONS = ("elemwise_add", "_plus", "_Plus", "_grad_add")
+IDENTITIES = ("_copy", "Dropout", "_qnn_ste_identity")
+
+
+@dataclass
+class Chain:
+    """source: the entry that the chain begins at. before, after: BatchNorms on either side of the pooling, in the order
+    in which they run. pool: the Pooling node or None. has_flatten: a Flatten is among the steps. nodes: all of them."""
+
+    source: tuple
+    before: list = field(default_factory=list)
+    after: list = field(default_factory=list)
+    pool: object = None
+    has_flatten: bool = False
+    nodes: list = field(default_factory=list)
+
+
+def batch_norm(model, node):
+    """The BatchNorm of a node, or None where it is none that can be folded."""
+    names = [source.name for source, _ in node.inputs[1:5]]
+    params = {**model.arg_params, **model.aux_params}
+    if node.op != "BatchNorm" or node.attrs.get("axis", "1") != "1" or any(name not in params for name in names):
+        return None
+    gamma, beta, mean, var = (params[name] for name in names)
+    is_fixed = node.attrs.get("fix_gamma", "True") in ("True", "1", "true")
+    return BatchNorm(np.ones_like(gamma) if is_fixed else gamma, beta, mean, var, float(node.attrs.get("eps", "1e-3")))
+
+
+def walk(model, entry, is_integer):
+    """The Chain that ends at `entry`. Past a Pooling or a Flatten only where `is_integer`: the source is then a layer
+    whose every accumulator can be tried."""
+    chain = Chain(entry)
+    while True:
+        node, index = chain.source
+        if index != 0 or not _step(model, node, chain, is_integer):
+            return chain
+        chain.nodes.append(node)
+        chain.source = node.inputs[0]
+
+
+def _step(model, node, chain, is_integer):
+    norms = chain.before + chain.after
+    if node.op in IDENTITIES:
+        return True
+    if node.op in MONOTONE or (node.op == "Activation" and node.attrs.get("act_type") == "tanh"):
+        return not norms  # what a BatchNorm reads must be known to the last bit
+    if node.op == "BatchNorm":
+        folded = batch_norm(model, node)
+        if folded is None or (norms and not is_integer):
+            return False
+        (chain.before if chain.pool else chain.after).insert(0, folded)
+        return True
+    if not is_integer:
+        return False
+    if node.op == "Flatten" and not norms and not chain.has_flatten:
+        chain.has_flatten = True
+        return True
+    if node.op == "Pooling" and chain.pool is None and _is_max_pool(node):
+        chain.pool = node
+        return True
+    return False
+
+
+def is_plain(entry):
+    """True where the training graph certainly holds plain NCHW: outputs of Q layers, and sums of them.
+
+    What MXNet's own operators hand to BatchNorm may lie in oneDNN's blocked layout, where BatchNorm rounds differently,
+    or be merged with it into one convolution. Such a BatchNorm cannot be folded to the last bit, and stays.
+    """
+    node, _ = entry
+    if node.op in ADDITIONS:
+        return all(is_plain(source) for source in node.inputs)
+    return node.op == "_qnn_float_convolution" or (node.op in IDENTITIES and is_plain(node.inputs[0]))
+
+
+def _is_max_pool(node):
+    return (node.attrs.get("pool_type", "max") == "max" and node.attrs.get("global_pool", "False") == "False"
+            and node.attrs.get("pooling_convention", "valid") in ("valid", "full") and len(node.inputs) == 1)
