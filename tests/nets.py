@@ -50,3 +50,87 @@ def small_cnn():
     net = qnn.sym.QFullyConnected(net, num_hidden=33, name="fc1")
     net = mx.sym.BatchNorm(net, fix_gamma=False, name="bn4")
     return mx.sym.FullyConnected(net, num_hidden=10, name="fc2")
+
+
+# ---- architectures with Q layers, small: data (N, 3, 16, 16) --------------------------------------------------------
+
+
+def _data():
+    return mx.sym.Variable("data")
+
+
+def _norm(net, name):
+    return mx.sym.BatchNorm(net, fix_gamma=False, eps=2e-5, name=name)
+
+
+def _pool(net, name, **options):
+    return mx.sym.Pooling(net, kernel=(2, 2), stride=(2, 2), pool_type="max", name=name, **options)
+
+
+def _conv(net, name, num_filter, **options):
+    return qnn.sym.QConvolution(net, kernel=(3, 3), pad=(1, 1), num_filter=num_filter, name=name, **options)
+
+
+def mlp():
+    """LFC: fully connected layers of signs, the input binarized too."""
+    net = mx.sym.Flatten(_data())
+    for number, units in enumerate((70, 64, 33)):
+        net = qnn.sym.QFullyConnected(qnn.sym.QActivation(net), num_hidden=units, name="fc%d" % number)
+        net = _norm(net, "bn%d" % number)
+    return qnn.sym.QFullyConnected(net, num_hidden=10, no_offset=True, name="out")
+
+
+def cnv():
+    """CNV: conv - BatchNorm - sign, pooling on either side of the BatchNorm, fully connected layers behind."""
+    net = mx.sym.BatchNorm(_data(), fix_gamma=True, name="bn_data")
+    net = _norm(_conv(net, "conv1", 30), "bn1")
+    net = _norm(_pool(_conv(qnn.sym.QActivation(net), "conv2", 65, pad_value=-1), "pool2"), "bn2")
+    net = _pool(_norm(_conv(net, "conv3", 64, no_bias=False, pad_value=0), "bn3"), "pool3")
+    net = _norm(_conv(net, "conv4", 40, scaling="filter"), "bn4a")
+    net = _norm(_pool(net, "pool4", pooling_convention="full"), "bn4b")
+    net = qnn.sym.QFullyConnected(mx.sym.Flatten(net), num_hidden=50, name="fc1")
+    net = mx.sym.Activation(_norm(net, "bn5"), act_type="tanh")
+    return qnn.sym.QFullyConnected(net, num_hidden=10, name="fc2")
+
+
+def resnet_v2():
+    """BMXNet's ResNet: pre-activation units, the first shortcut of a stage a binary 1x1 convolution of stride 2."""
+    net = mx.sym.Convolution(_data(), kernel=(3, 3), num_filter=16, pad=(1, 1), no_bias=True, name="conv0")
+    for number, (filters, stride) in enumerate(((16, 1), (24, 2), (24, 1))):
+        name = "unit%d" % number
+        bits = qnn.sym.QActivation(_norm(net, name + "_bn1"), name=name + "_act1")
+        body = _conv(bits, name + "_conv1", filters, stride=(stride, stride))
+        body = _conv(qnn.sym.QActivation(_norm(body, name + "_bn2"), backward_only=True), name + "_conv2", filters)
+        is_same = number == 2
+        net = body + (net if is_same else qnn.sym.QConvolution(bits, kernel=(1, 1), num_filter=filters,
+                                                                stride=(stride, stride), name=name + "_sc"))
+    return mx.sym.Pooling(mx.sym.relu(_norm(net, "bn_last")), global_pool=True, kernel=(1, 1), pool_type="avg")
+
+
+def bi_real():
+    """Bi-Real / ResNetE: a shortcut around every convolution, BatchNorm behind it, average-pool and 1x1 to shrink."""
+    net = mx.sym.Convolution(_data(), kernel=(3, 3), num_filter=16, pad=(1, 1), no_bias=True, name="conv0")
+    net = _pool(mx.sym.relu(_norm(net, "bn0")), "pool0")
+    for number, (filters, stride) in enumerate(((16, 1), (16, 1), (32, 2), (32, 1))):
+        name, shortcut = "layer%d" % number, net
+        if stride == 2:
+            shortcut = mx.sym.Pooling(net, kernel=(2, 2), stride=(2, 2), pool_type="avg", name=name + "_pool")
+            shortcut = _norm(mx.sym.Convolution(shortcut, kernel=(1, 1), num_filter=filters, no_bias=True,
+                                                name=name + "_sc"), name + "_sc_bn")
+        body = _norm(_conv(qnn.sym.QActivation(net), name + "_conv", filters, stride=(stride, stride), no_offset=True),
+                     name + "_bn")
+        net = body + shortcut
+    return mx.sym.FullyConnected(mx.sym.Pooling(net, global_pool=True, kernel=(1, 1), pool_type="avg"), num_hidden=10,
+                                 name="fc")
+
+
+def dense_net():
+    """BinaryDenseNet: every convolution reads all features so far, put together by Concat."""
+    net = mx.sym.Convolution(_data(), kernel=(3, 3), num_filter=20, pad=(1, 1), no_bias=True, name="conv0")
+    for number in range(3):
+        name = "dense%d" % number
+        net = mx.sym.Concat(net, _conv(qnn.sym.QActivation(_norm(net, name + "_bn")), name, 12), dim=1)
+    return mx.sym.Pooling(mx.sym.relu(_norm(net, "bn_last")), global_pool=True, kernel=(1, 1), pool_type="avg")
+
+
+ARCHITECTURES = {"mlp": mlp, "cnv": cnv, "resnet_v2": resnet_v2, "bi_real": bi_real, "dense_net": dense_net}

@@ -37,7 +37,8 @@ class FoldThresholds:
         if not _can_give_bits(layer, pack) or not _is_private(model, layer, pack, chain):
             return False
         folded = _fold(model, layer, chain)
-        if folded is None or (chain.has_flatten and not self._read_unflattened(model, pack, layer)):
+        is_flattened = chain.has_flatten and layer.attrs.get("flatten") != "True"  # it has one pixel otherwise
+        if folded is None or (is_flattened and not self._read_unflattened(model, pack, layer)):
             return False
         threshold, flip_before, flip_after = folded
         out = {"out_pad": pack.attrs["pad"], "out_pad_value": pack.attrs["pad_value"]}
@@ -49,7 +50,7 @@ class FoldThresholds:
         if chain.pool:
             node = self._pool(model, chain.pool, node, flip_after, out)
         entry = node, 0
-        if chain.has_flatten:
+        if is_flattened:
             words = bits.words_for(int(layer.attrs["num_filter"]))
             entry = Node("Reshape", pack.name, {"shape": "(0, 1, -1, %d)" % words}, [entry]), 0
         model.graph.replace((pack, 0), entry)
