@@ -57,19 +57,21 @@ static size_t test_pack(void) {
 
 /* Denormals keep their sign where the process flushes them to zero (some libraries switch that on). */
 static size_t test_flush_to_zero(void) {
-  float x[70], y[70];
-  uint64_t words[2] = {~(uint64_t)0, ~(uint64_t)0};
+  const qnn_conv2d_shape pixel = {.batch = 1, .channels = 70, .height = 1, .width = 1, .num_group = 1};
+  float x[70], y[70], zeros[70] = {0};
+  uint64_t words[2] = {~(uint64_t)0, ~(uint64_t)0}, above[2] = {~(uint64_t)0, ~(uint64_t)0};
   for (size_t i = 0; i < 70; ++i) x[i] = -1e-42f;
 #ifdef __SSE2__
   const unsigned before = _mm_getcsr();
   _mm_setcsr(before | 0x8040);  /* FTZ, DAZ */
 #endif
-  size_t bad = qnn_pack_rows(x, 1, 70, 70, words) || qnn_sign_pad(x, 1, 7, 10, 0, 0, 1.0f, y);
+  size_t bad = qnn_pack_rows(x, 1, 70, 70, words) || qnn_sign_pad(x, 1, 7, 10, 0, 0, 1.0f, y) ||
+               qnn_pack_thresholds_nhwc(x, &pixel, zeros, NULL, above);
 #ifdef __SSE2__
   _mm_setcsr(before);
 #endif
   for (size_t i = 0; i < 70; ++i) bad += y[i] != -1.0f;
-  return bad + (words[0] != 0) + (words[1] != 0);
+  return bad + (words[0] != 0) + (words[1] != 0) + (above[0] != 0) + (above[1] != 0);
 }
 
 /* dot products of rows of floats, in the simplest way */
@@ -104,6 +106,45 @@ static size_t test_xgemm(void) {
   return bad;
 }
 
+static size_t bit_of(const uint64_t *row, size_t i) { return row[i / 64] >> i % 64 & 1; }
+
+/* Border pixels, and pad bits of all pixels, of a packed image without groups. */
+static size_t check_border(const uint64_t *image, size_t batch, size_t height, size_t width, size_t pad_h, size_t pad_w,
+                           size_t channels, int pad_value) {
+  const size_t words = words_for(channels), padded_w = width + 2 * pad_w, padded_h = height + 2 * pad_h;
+  size_t bad = 0;
+  for (size_t p = 0; p < batch * padded_h * padded_w; ++p) {
+    const size_t row = p / padded_w % padded_h, col = p % padded_w;
+    const int is_inside = row - pad_h < height && col - pad_w < width;  /* unsigned: below the pad wraps to large */
+    for (size_t c = 0; c < words * 64; ++c)
+      if (c >= channels || !is_inside) bad += bit_of(image + p * words, c) != (c < channels && pad_value > 0);
+  }
+  return bad;
+}
+
+/* Bits out of the convolution whose dot products are in y (no_offset, NCHW), with random thresholds and directions. */
+static size_t check_bits(const qnn_conv2d_shape *s, const uint64_t *image, const uint64_t *panels, const float *y) {
+  const size_t oh = qnn_conv2d_out_height(s), ow = qnn_conv2d_out_width(s), words = words_for(s->num_filter);
+  const size_t pad_h = random_word() % 3, pad_w = random_word() % 3, width = ow + 2 * pad_w;
+  const size_t image_words = (oh + 2 * pad_h) * width * words;
+  const int pad_value = (int)(random_word() % 3) - 1;
+  int32_t *threshold = malloc(s->num_filter * sizeof *threshold);
+  uint64_t *flip = malloc(words * 8), *out = malloc(s->batch * image_words * 8);
+  for (size_t f = 0; f < s->num_filter; ++f)
+    threshold[f] = random_word() % 8 ? (int32_t)(random_word() % 41) - 20 : random_word() % 2 ? INT32_MIN : INT32_MAX;
+  for (size_t i = 0; i < words; ++i) flip[i] = random_word();  /* bits behind the last filter must not matter */
+  memset(out, 0xA5, s->batch * image_words * 8);
+  size_t bad = qnn_conv2d_bits(image, panels, s, threshold, flip, pad_h, pad_w, pad_value, out) != QNN_OK;
+  for (size_t i = 0; i < s->batch * s->num_filter * oh * ow; ++i) {
+    const size_t n = i / (s->num_filter * oh * ow), f = i / (oh * ow) % s->num_filter, row = i / ow % oh, col = i % ow;
+    const uint64_t *pixel = out + n * image_words + ((row + pad_h) * width + col + pad_w) * words;
+    bad += bit_of(pixel, f) != (((int32_t)y[i] >= threshold[f]) ^ bit_of(flip, f));
+  }
+  bad += check_border(out, s->batch, oh, ow, pad_h, pad_w, s->num_filter, pad_value);
+  free(threshold), free(flip), free(out);
+  return bad;
+}
+
 static size_t check_conv(const qnn_conv2d_shape *s, int no_offset) {
   const size_t cg = s->channels / s->num_group, fg = s->num_filter / s->num_group, taps = s->kernel_h * s->kernel_w;
   const size_t words = words_for(cg), oh = qnn_conv2d_out_height(s), ow = qnn_conv2d_out_width(s);
@@ -126,6 +167,7 @@ static size_t check_conv(const qnn_conv2d_shape *s, int no_offset) {
          qnn_pack_nhwc(nhwc, s, image2) || qnn_conv2d(image, panels, s, &output, 0, y) ||
          qnn_conv2d(image, panels, s, &output, 1, z);
   bad += memcmp(image, image2, image_words * 8) != 0;
+  if (no_offset) bad += check_bits(s, image, panels, y);
   for (size_t i = 0; i < outputs; ++i) {
     const size_t n = i / (s->num_filter * oh * ow), f = i / (oh * ow) % s->num_filter, row = i / ow % oh, col = i % ow;
     int dot = 0;
@@ -153,8 +195,68 @@ static size_t test_conv2d(void) {
   for (size_t c = 0; c < 75; ++c) {
     const qnn_conv2d_shape s = {1 + c % 2, channels[c % 5], 9, 7, filters[c / 5 % 5], 1, 3, c % 4 ? 3 : 1,
                                 1 + c % 3 / 2, 1 + c % 7 / 6, 1, 1 + c % 5 / 4, c % 3, c % 4 ? c % 2 * 2 : 1,
-                                (int)(c % 3) - 1, 0, 0};
+                                (int)(c % 3) - 1, c % 4 > 1 ? 3 : 0, c % 8 > 3 ? 2 : 0};
     bad += check_conv(&s, c % 2);
+  }
+  return bad;
+}
+
+/* One comparison per channel, both layouts; NaN, infinities and zeros on both sides. */
+static size_t test_thresholds(void) {
+  static const size_t channels[] = {1, 5, 63, 64, 65, 130, 192, 1100};
+  size_t bad = 0;
+  for (size_t c = 0; c < sizeof channels / sizeof *channels; ++c) {
+    const size_t n = channels[c], plane = c % 2 ? 35 : 1, words = words_for(n);
+    const qnn_conv2d_shape s = {.batch = 2, .channels = n, .height = c % 2 ? 5 : 1, .width = c % 2 ? 7 : 1,
+                                .num_group = 1, .pad_h = 1, .pad_w = 2, .pad_value = 1};
+    const size_t image_words = qnn_conv2d_image_words(&s);
+    float *x = random_floats(2 * n * plane), *nhwc = malloc(2 * n * plane * sizeof *nhwc), *t = random_floats(n);
+    uint64_t *flip = malloc(words * 8), *a = malloc(image_words * 8), *b = malloc(image_words * 8);
+    for (size_t i = 0; i < words; ++i) flip[i] = random_word();
+    for (size_t i = 0; i < 2 * n * plane; ++i)
+      nhwc[(i / n / plane * plane + i % plane) * n + i / plane % n] = x[i];
+    bad += qnn_pack_thresholds_nchw(x, &s, t, flip, a) || qnn_pack_thresholds_nhwc(nhwc, &s, t, flip, b);
+    bad += memcmp(a, b, image_words * 8) != 0;
+    for (size_t i = 0; i < 2 * n * plane; ++i) {
+      const size_t image = i / n / plane, ch = i / plane % n, row = i % plane / s.width, col = i % s.width;
+      const uint64_t *pixel = a + ((image * (s.height + 2) + row + 1) * (s.width + 4) + col + 2) * words;
+      const int is_zero = bit_of(flip, ch) ? x[i] >= t[ch] : x[i] < t[ch];
+      bad += bit_of(pixel, ch) == (size_t)is_zero;
+    }
+    bad += check_border(a, 2, s.height, s.width, 1, 2, n, 1);
+    free(x), free(nhwc), free(t), free(flip), free(a), free(b);
+  }
+  return bad;
+}
+
+static size_t test_pool(void) {
+  size_t bad = 0;
+  for (size_t c = 0; c < 48; ++c) {
+    const qnn_pool_shape s = {1 + c % 2, c % 3 ? 64 * (c % 3) : 70, 9, 7, 1 + c % 3, 1 + c % 4, 1 + c % 2, 1 + c % 5,
+                              c % 3 / 2, c % 4 / 2, (int)(c % 2), c % 5 / 2, c % 3, c / 2 % 2, c / 4 % 3,
+                              (int)(c % 3) - 1};
+    const size_t words = words_for(s.channels), oh = qnn_pool_out_height(&s), ow = qnn_pool_out_width(&s);
+    const size_t in_h = s.height + 2 * s.image_pad_h, in_w = s.width + 2 * s.image_pad_w;
+    const size_t out_h = oh + 2 * s.out_pad_h, out_w = ow + 2 * s.out_pad_w;
+    uint64_t *in = malloc(s.batch * in_h * in_w * words * 8), *out = malloc(s.batch * out_h * out_w * words * 8);
+    uint64_t flip[2] = {random_word(), random_word()};
+    for (size_t i = 0; i < s.batch * in_h * in_w * words; ++i)
+      in[i] = random_word() & random_word() & (i % words == words - 1 && s.channels % 64 ? 63 : ~(uint64_t)0);
+    bad += !oh || !ow || qnn_max_pool_bits(in, &s, c % 4 ? flip : NULL, out) != QNN_OK;
+    for (size_t i = 0; i < s.batch * oh * ow * s.channels; ++i) {
+      const size_t ch = i % s.channels, col = i / s.channels % ow, row = i / s.channels / ow % oh;
+      const size_t n = i / s.channels / ow / oh;
+      size_t want = 0;
+      for (size_t t = 0; t < s.kernel_h * s.kernel_w; ++t) {
+        const size_t y = row * s.stride_h + t / s.kernel_w - s.pad_h, x = col * s.stride_w + t % s.kernel_w - s.pad_w;
+        if (y < s.height && x < s.width)
+          want |= bit_of(in + ((n * in_h + y + s.image_pad_h) * in_w + x + s.image_pad_w) * words, ch);
+      }
+      if (c % 4) want ^= bit_of(flip, ch);
+      bad += bit_of(out + ((n * out_h + row + s.out_pad_h) * out_w + col + s.out_pad_w) * words, ch) != want;
+    }
+    bad += check_border(out, s.batch, oh, ow, s.out_pad_h, s.out_pad_w, s.channels, s.out_pad_value);
+    free(in), free(out);
   }
   return bad;
 }
@@ -181,6 +283,8 @@ int main(void) {
     report("xgemm", isa, test_xgemm());
     report("conv2d", isa, test_conv2d());
     report("groups", isa, test_groups());
+    report("thresholds", isa, test_thresholds());
+    report("pool", isa, test_pool());
   }
   return num_failed ? 1 : 0;
 }
