@@ -35,19 +35,33 @@ qnn_status qnn_sign_pad(const float *x, size_t outer, size_t height, size_t widt
   return QNN_OK;
 }
 
+/* to = |x| <= clip ? head : 0. On the bit patterns, because compilers do not vectorise a float compare that might trap:
+ * without their signs, floats are ordered as their bits are, and NaN lies above infinity (its gradient is 0). */
+static void pass_inside(const float *restrict x, const float *restrict head, size_t n, uint32_t clip_bits,
+                        float *restrict to) {
+  for (size_t i = 0; i < n; ++i) {
+    uint32_t magnitude, gradient;
+    memcpy(&magnitude, x + i, sizeof magnitude);
+    memcpy(&gradient, head + i, sizeof gradient);
+    gradient = (magnitude & 0x7FFFFFFFu) <= clip_bits ? gradient : 0u;
+    memcpy(to + i, &gradient, sizeof gradient);
+  }
+}
+
 qnn_status qnn_sign_pad_grad(const float *x, const float *dy, size_t outer, size_t height, size_t width, size_t pad_h,
                              size_t pad_w, float grad_clip, float *dx) {
-  if (!x || !dy || !dx) return QNN_BAD_ARGUMENT;
+  if (!x || !dy || !dx || !(grad_clip >= 0)) return QNN_BAD_ARGUMENT;
   if (!is_valid(outer, height, width, pad_h, pad_w)) return QNN_BAD_SHAPE;
   const size_t padded_height = height + 2 * pad_h, padded_width = width + 2 * pad_w, rows = outer * height;
+  uint32_t clip_bits;
+  memcpy(&clip_bits, &grad_clip, sizeof clip_bits);
   const int num_threads = qnn_threads_for(rows * width, grain_floats);
 #pragma omp parallel for num_threads(num_threads) if (num_threads > 1)
   for (size_t row = 0; row < rows; ++row) {
     const float *restrict from = x + row * width;
     const float *restrict head = dy + ((row / height) * padded_height + row % height + pad_h) * padded_width + pad_w;
     float *restrict to = dx + row * width;
-    /* NaN compares false: its gradient is 0, as in reference.ste_window */
-    for (size_t i = 0; i < width; ++i) to[i] = __builtin_fabsf(from[i]) <= grad_clip ? head[i] : 0.0f;
+    pass_inside(from, head, width, clip_bits, to);
   }
   return QNN_OK;
 }
