@@ -35,23 +35,37 @@ static void count_tap_ones(const uint64_t *panels, const qnn_conv2d_shape *s, co
     }
 }
 
-/* dot over the taps inside the image: K_in - 2 (m - ones of the outside taps), for outside taps hold zeros. */
+/* Outside taps hold zeros, and differ from a weight where that is 1:  dot = K_in - 2 (m - ones of the outside taps).
+ * Differences m' that give this dot as K - 2 m' are m - ones + (K - K_in) / 2: pixels without outside taps stay as they
+ * are. Where that half is no integer, all counts become -dot. */
 void qnn_exclude_padding(const qnn_layer *layer, size_t first, size_t num_pixels, size_t filter, size_t num_filter,
                          int32_t *counts, size_t ld) {
   const qnn_conv2d_shape *s = layer->shape;
-  const int32_t tap_k = (int32_t)(s->channels / s->num_group);
-  for (size_t p = first; p < first + num_pixels; ++p, counts += ld) {
-    const size_t y0 = p / layer->out_width % layer->out_height * s->stride_h, x0 = p % layer->out_width * s->stride_w;
+  const int32_t tap_k = (int32_t)(s->channels / s->num_group), k = (int32_t)layer->k;
+  const size_t reach_h = (s->kernel_h - 1) * s->dilate_h, reach_w = (s->kernel_w - 1) * s->dilate_w;
+  size_t column = first % layer->out_width, row = first / layer->out_width % layer->out_height;
+  for (size_t p = 0; p < num_pixels; ++p, counts += ld) {
+    const size_t y0 = row * s->stride_h, x0 = column * s->stride_w;
+    if (++column == layer->out_width) {
+      column = 0;
+      row = row + 1 < layer->out_height ? row + 1 : 0;
+    }
+    int32_t num_outside = 0;
+    const bool is_inside = y0 >= s->pad_h && x0 >= s->pad_w && y0 + reach_h < s->pad_h + s->height &&
+                           x0 + reach_w < s->pad_w + s->width;
     const int32_t *ones = layer->tap_ones + filter;
-    int32_t k_inside = (int32_t)layer->k;
-    for (size_t i = 0; i < s->kernel_h; ++i)
+    for (size_t i = 0; i < s->kernel_h && !is_inside; ++i)
       for (size_t j = 0; j < s->kernel_w; ++j, ones += s->num_filter) {
         const size_t y = y0 + i * s->dilate_h, x = x0 + j * s->dilate_w;
         if (y - s->pad_h < s->height && x - s->pad_w < s->width) continue;  /* unsigned: below the pad wraps to large */
-        k_inside -= tap_k;
+        ++num_outside;
         for (size_t f = 0; f < num_filter; ++f) counts[f] -= ones[f];
       }
-    for (size_t f = 0; f < num_filter; ++f) counts[f] = 2 * counts[f] - k_inside;
+    const int32_t k_outside = tap_k * num_outside;
+    if (layer->counts_are_dots)
+      for (size_t f = 0; f < num_filter; ++f) counts[f] = 2 * counts[f] - (k - k_outside);
+    else if (num_outside)
+      for (size_t f = 0; f < num_filter; ++f) counts[f] += k_outside / 2;
   }
 }
 
@@ -85,6 +99,7 @@ static qnn_status run(const uint64_t *image, const qnn_conv2d_shape *shape, qnn_
   layer->num_segments = num_segments;
   layer->segment_words = is_row ? shape->kernel_w * words : words;
   layer->tap_ones = tap_ones;
+  layer->counts_are_dots = has_zeros && shape->channels / shape->num_group % 2 != 0;
   qnn_run_layer(layer);
   status = QNN_OK;
 done:

@@ -150,6 +150,7 @@ typedef struct {
 
   /* pad_value 0 only, else tap_ones is NULL: number of +1 weights of [tap][filter], to take the outside taps back. */
   const int32_t *tap_ones;
+  bool counts_are_dots;       /* counts become -dot, not differences: odd channels lose half a difference a tap */
   const qnn_conv2d_shape *shape;
 } qnn_layer;
 
@@ -171,7 +172,7 @@ void qnn_select_limits(const qnn_layer *layer, size_t filter, size_t num_filter,
 void qnn_write_bits(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels, size_t filter,
                     size_t num_filter, const int32_t *counts, size_t ld, const qnn_limits *limits);
 
-/* Replaces counts by -dot for pixels first .. first+num_pixels of a zero-padded layer (filters from `filter`). */
+/* Corrects the counts of pixels first .. first+num_pixels of a zero-padded layer (filters from `filter`). */
 void qnn_exclude_padding(const qnn_layer *layer, size_t first, size_t num_pixels, size_t filter, size_t num_filter,
                          int32_t *counts, size_t ld);
 

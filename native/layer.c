@@ -34,7 +34,7 @@ static size_t next_piece(size_t left, size_t most) {
 static void start_finish(const qnn_layer *layer, qnn_finish *finish) {
   const qnn_output *output = layer->output;
   const bool is_dot = output->no_offset;
-  if (layer->tap_ones) {  /* counts are -dot: K/2 - (-dot)/2 */
+  if (layer->counts_are_dots) {  /* -dot, to be exact: K/2 - (-dot)/2 */
     finish->base = is_dot ? 0.0f : 0.5f * (float)layer->k;
     finish->step = is_dot ? -1.0f : -0.5f;
   } else {                /* counts are differences m: (K + dot) / 2 = K - m */

@@ -1,7 +1,7 @@
 /* layer_bits.c: counts of a layer to the bits of the next packed image.
  *
  * Thresholds move to the counts' own domain, so that no float and no dot product is formed:
- *   dot >= t  <=>  K - 2 m >= t  <=>  m <= floor((K - t) / 2);  with zero padding counts are -dot: -dot <= -t
+ *   dot >= t  <=>  K - 2 m >= t  <=>  m <= floor((K - t) / 2);  where counts are -dot: -dot <= -t
  * Panels start at multiples of 16 filters, so that tasks store whole, distinct 16-bit parts of words. Only the groups
  * of a grouped layer may start in between: then one task runs all groups of its pixels and merges their bits. */
 #include "internal.h"
@@ -16,7 +16,7 @@ void qnn_select_limits(const qnn_layer *layer, size_t filter, size_t num_filter,
   const int64_t k = (int64_t)layer->k;
   for (size_t i = 0; i < num_filter; ++i) {
     const int64_t t = layer->threshold[filter + i];
-    const int64_t most = layer->tap_ones ? -t : (k - t) >> 1;  /* the shift rounds down */
+    const int64_t most = layer->counts_are_dots ? -t : (k - t) >> 1;  /* the shift rounds down */
     limits->limit[i] = (int32_t)(most > INT32_MAX ? INT32_MAX : most);
   }
   for (size_t i = num_filter; i < QNN_MAX_NR; ++i) limits->limit[i] = INT32_MIN;

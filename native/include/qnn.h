@@ -32,7 +32,7 @@ typedef enum {
   QNN_UNKNOWN_ISA = 3,    /* qnn_isa_select: no such name */
   QNN_ISA_NOT_BUILT = 4,  /* qnn_isa_select: the compiler that built this library refused it */
   QNN_ISA_NOT_USABLE = 5, /* qnn_isa_select: this CPU or operating system lacks it */
-  QNN_NO_MEMORY = 6       /* qnn_conv2d: a zero-padded or very large kernel needs a small table, and malloc failed */
+  QNN_NO_MEMORY = 6       /* a zero-padded or very large kernel, or many thresholds, need a table, and malloc failed */
 } qnn_status;
 
 /* ---- instruction sets: "scalar", "popcnt", "avx2", "avx512" (F, BW, VL, VPOPCNTDQ), "neon" -------------------------- */
