@@ -5,14 +5,14 @@
  *   _qnn_float_convolution(image, weight[, mean][, scale][, bias][, residual]; channels, ..., image_pad, no_offset,
  *                          has_mean, has_scale, has_bias, has_residual, layout, flatten)               image -> float
  *   _qnn_bits_max_pool(image[, flip]; kernel, stride, pad, pooling_convention, image_pad, out_pad, out_pad_value, channels,
- *                      has_flip)
+ *                      has_flip)                                                                    packed_max_pool.cc
  *
  * An image is int64 (N, H + 2 pad_h, W + 2 pad_w, num_group * words); flip is int64 (words,): bits of the channels, packed
  * as a row; threshold is float32 (C,) for _qnn_pack, int32 (num_filter,) for _qnn_bits_convolution. The weight is int64
  * panels. image_pad: padding that the image holds, not below pad; absent or 0: pad. channels of _qnn_bits_max_pool: bits of
  * a pixel that exist; absent or 0: all.
  */
-#include "adapter.h"
+#include "packed_images.h"
 
 using mxnet::ext::MXReturnValue;
 using mxnet::ext::MX_SUCCESS;
@@ -20,39 +20,6 @@ using mxnet::ext::OpResource;
 using namespace qnn;
 
 namespace {
-
-const unsigned kWordBits = 64;
-
-unsigned words_for(size_t bits) { return static_cast<unsigned>((bits + kWordBits - 1) / kWordBits); }
-
-/* A size as an axis of an output; beyond, 32-bit shapes would wrap. */
-unsigned axis(size_t size, const char *op) {
-  if (size > kMaxDim) fail(std::string(op) + " would be " + std::to_string(size) + " pixels long, larger than an axis of MXNet");
-  return static_cast<unsigned>(size);
-}
-
-/* A choice among two names; the first is the default. */
-bool is_second(const Attributes &attributes, const char *name, const char *first, const char *second) {
-  const std::string value = text(attributes, name, first);
-  if (value != first && value != second)
-    fail(std::string(name) + " is " + first + " or " + second + ", got '" + value + "'");
-  return value == second;
-}
-
-const uint64_t *words_of(mxnet::ext::MXTensor &tensor) { return tensor.data<uint64_t>(); }
-
-void check_image_shape(const Shape &shape, const char *op) {
-  check_data_shape(shape, op);
-  if (shape.size() != 4) fail(std::string(op) + " needs a packed image of shape (N, H, W, words), got " + shown(shape));
-}
-
-/* Size of the image without its padding. */
-size_t inner(size_t padded, size_t pad, const char *op, const Shape &image) {
-  if (padded <= 2 * pad) fail(std::string(op) + " needs a packed image larger than its padding, got " + shown(image));
-  return padded - 2 * pad;
-}
-
-Shape shape_of(const mxnet::ext::MXTensor &tensor) { return Shape(tensor.shape.begin(), tensor.shape.end()); }
 
 /* ---- _qnn_pack ---------------------------------------------------------------------------------------------------------- */
 
@@ -245,65 +212,6 @@ MXReturnValue float_forward(const Attributes &attributes, Tensors *in, Tensors *
   return MX_SUCCESS;
 }
 
-/* ---- _qnn_bits_max_pool ------------------------------------------------------------------------------------------------- */
-
-const char *const kPool = "_qnn_bits_max_pool";
-
-MXReturnValue pool_parse(const Attributes &attributes, int *num_in, int *num_out) {
-  check_known(attributes, kPool, {"kernel", "stride", "pad", "pooling_convention", "image_pad", "out_pad", "out_pad_value",
-              "channels", "has_flip"});
-  *num_in = flag(attributes, "has_flip") ? 2 : 1;
-  *num_out = 1;
-  return MX_SUCCESS;
-}
-
-MXReturnValue pool_types(const Attributes &, std::vector<int> *in, std::vector<int> *out) {
-  set_type(&(*in)[0], mxnet::ext::kInt64, kPool, "packed images");
-  if (in->size() > 1) set_type(&(*in)[1], mxnet::ext::kInt64, kPool, "flip bits");
-  (*out)[0] = mxnet::ext::kInt64;
-  return MX_SUCCESS;
-}
-
-qnn_pool_shape pool_geometry(const Attributes &attributes, const Shape &image) {
-  const std::vector<size_t> kernel = sizes(attributes, "kernel", 2, 0), stride = sizes(attributes, "stride", 2, 1);
-  const std::vector<size_t> pad = sizes(attributes, "pad", 2, 0), image_pad = sizes(attributes, "image_pad", 2, 0);
-  const std::vector<size_t> out_pad = sizes(attributes, "out_pad", 2, 0);
-  qnn_pool_shape s = {};
-  s.batch = image[0];
-  s.channels = static_cast<size_t>(number(attributes, "channels", 0));
-  if (s.channels == 0) s.channels = size_t(image[3]) * kWordBits;
-  s.height = inner(image[1], image_pad[0], kPool, image);
-  s.width = inner(image[2], image_pad[1], kPool, image);
-  s.kernel_h = kernel[0], s.kernel_w = kernel[1];
-  s.stride_h = stride[0], s.stride_w = stride[1];
-  s.pad_h = pad[0], s.pad_w = pad[1];
-  s.is_full = is_second(attributes, "pooling_convention", "valid", "full");
-  s.image_pad_h = image_pad[0], s.image_pad_w = image_pad[1];
-  s.out_pad_h = out_pad[0], s.out_pad_w = out_pad[1];
-  s.out_pad_value = static_cast<int>(number(attributes, "out_pad_value", 1));
-  return s;
-}
-
-MXReturnValue pool_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
-  const Shape image = (*in)[0];
-  check_image_shape(image, kPool);
-  const qnn_pool_shape s = pool_geometry(attributes, image);
-  const size_t height = qnn_pool_out_height(&s), width = qnn_pool_out_width(&s);
-  if (height == 0 || width == 0 || image[3] != words_for(s.channels))
-    fail(std::string(kPool) + " of " + std::to_string(s.channels) + " channels does not fit a packed image of shape " +
-         shown(image));
-  if (flag(attributes, "has_flip")) set_shape(&(*in)[1], {image[3]}, kPool, "flip bits");
-  (*out)[0] = {image[0], axis(height + 2 * s.out_pad_h, kPool), axis(width + 2 * s.out_pad_w, kPool), image[3]};
-  return MX_SUCCESS;
-}
-
-MXReturnValue pool_forward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
-  const qnn_pool_shape s = pool_geometry(attributes, shape_of((*in)[0]));
-  const uint64_t *flip = flag(attributes, "has_flip") ? words_of((*in)[1]) : nullptr;
-  check(qnn_max_pool_bits(words_of((*in)[0]), &s, flip, (*out)[0].data<uint64_t>()), kPool);
-  return MX_SUCCESS;
-}
-
 }  // namespace
 
 namespace mxnet {
@@ -317,9 +225,6 @@ REGISTER_OP(_qnn_bits_convolution).setForward(bits_forward, "cpu").setBackward(n
 
 REGISTER_OP(_qnn_float_convolution).setForward(float_forward, "cpu").setBackward(no_backward, "cpu")
     .setParseAttrs(float_parse).setInferType(float_types).setInferShape(float_shape);
-
-REGISTER_OP(_qnn_bits_max_pool).setForward(pool_forward, "cpu").setBackward(no_backward, "cpu")
-    .setParseAttrs(pool_parse).setInferType(pool_types).setInferShape(pool_shape);
 
 }  // namespace ext
 }  // namespace mxnet
