@@ -15,15 +15,8 @@ BMXNET_OPERATORS = ("QActivation", "QConvolution", "QConvolution_v1", "QFullyCon
 LOSSES = ("SoftmaxOutput", "Softmax", "LinearRegressionOutput", "LogisticRegressionOutput", "MAERegressionOutput",
           "SVMOutput")
 # MXNet reads inputs of these without counting them.
-NUM_INPUTS = {"_qnn_sign": 1, "_qnn_ste_identity": 1,
-              "BatchNorm": 5, "BatchNorm_v1": 5, "CuDNNBatchNorm": 5, "_contrib_BatchNormWithReLU": 5,
+NUM_INPUTS = {"BatchNorm": 5, "BatchNorm_v1": 5, "CuDNNBatchNorm": 5, "_contrib_BatchNormWithReLU": 5,
               "_contrib_SyncBatchNorm": 5, "IdentityAttachKLSparseReg": 2}
-# Least number of inputs, and what attributes add.
-PACKED_INPUTS = {"_qnn_packed_convolution": (2, {"has_scale": 1, "has_bias": 1}),
-                 "_qnn_packed_fully_connected": (2, {"has_scale": 1, "has_bias": 1}),
-                 "_qnn_pack": (1, {"has_threshold": 2}), "_qnn_bits_convolution": (4, {}),
-                 "_qnn_float_convolution": (2, {"has_mean": 1, "has_scale": 1, "has_bias": 1, "has_residual": 1}),
-                 "_qnn_bits_max_pool": (1, {"has_flip": 1})}
 PARAMETER_ENDINGS = ("_weight", "_bias", "_gamma", "_beta", "_moving_mean", "_moving_var", "_running_mean",
                      "_running_var")
 
@@ -71,8 +64,8 @@ def _check_operators(graph, prefix, epoch, path):
     """Every operator must be known to this MXNet, and have the inputs that MXNet does not count."""
     known = set(mx.operator.get_all_registered_operators())
     for node in graph.nodes():
-        expected = _num_inputs(node)
-        if expected not in (None, len(node.inputs)):
+        expected = NUM_INPUTS.get(node.op, len(node.inputs))
+        if expected != len(node.inputs):
             raise ValueError("%s: operator %s of '%s' has %d inputs, expected %d" % (
                 path, node.op, node.name, len(node.inputs), expected))
         if node.is_variable or node.op in known:
@@ -84,14 +77,6 @@ def _check_operators(graph, prefix, epoch, path):
             raise ValueError("%s: operator %s of '%s' needs qnn's native library, which is not built here: "
                              "run pip install -e . or leave the source folder" % (path, node.op, node.name))
         raise ValueError("%s: operator %s of '%s' is unknown to MXNet %s" % (path, node.op, node.name, mx.__version__))
-
-
-def _num_inputs(node):
-    """How many inputs an operator has that MXNet does not count the inputs of; None for the others."""
-    if node.op not in PACKED_INPUTS:
-        return NUM_INPUTS.get(node.op)
-    least, flags = PACKED_INPUTS[node.op]
-    return least + sum(count for flag, count in flags.items() if node.attrs.get(flag, "").lower() in ("true", "1"))
 
 
 def _variables(graph, path):

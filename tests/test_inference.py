@@ -44,7 +44,7 @@ def checkpoints(tmp_path_factory):
     args, auxs = random_params(symbol)
     prefixes = {kind: str(folder / kind) for kind in ("float", "packed")}
     mx.model.save_checkpoint(prefixes["float"], 3, symbol, args, auxs)
-    mx.model.save_checkpoint(prefixes["packed"], 3, *qnn.convert(symbol, args, auxs)[:3])
+    mx.model.save_checkpoint(prefixes["packed"], 3, *qnn.convert(symbol, args, auxs, is_fused=False)[:3])
     return prefixes
 
 
@@ -222,7 +222,7 @@ def find(nodes, name):
     (lambda nodes: find(nodes, "bn0")["inputs"][0].__setitem__(1, 7), "operator 'bn0' reads output 7 of 'conv0'"),
     (lambda nodes: find(nodes, "bn0")["inputs"][1].__setitem__(1, 1), "operator 'bn0' reads output 1 of 'bn0_gamma'"),
     (lambda nodes: find(nodes, "bn0")["inputs"].pop(), "operator BatchNorm of 'bn0' has 4 inputs, expected 5"),
-    (lambda nodes: find(nodes, "softmax_label").update(op="_qnn_packed_fully_connected"), "0 inputs, expected 2"),
+    (lambda nodes: find(nodes, "softmax_label").update(op="_qnn_packed_fully_connected"), "has 2 inputs, got 0"),
     (lambda nodes: find(nodes, "softmax_label").update(op="BatchNorm"), "'softmax_label' has 0 inputs, expected 5"),
     (lambda nodes: find(nodes, "fc1_weight").update(attrs={"__dtype__": "77"}), "'fc1_weight' has __dtype__ '77'"),
     (lambda nodes: find(nodes, "bn0_beta").update(name="bn0_gamma"), "two variables are called 'bn0_gamma'"),

@@ -8,24 +8,27 @@ import pytest
 
 import qnn
 from qnn import reference
+from qnn.graph import Graph, Node
 
 native = pytest.mark.skipif(not qnn.backend.is_native, reason="qnn._native is not built")
 
 
 @pytest.mark.parametrize("hybridize", [False, True, "static"])
+@pytest.mark.parametrize("is_fused", [False, True])
 @native
-def test_packed_operators_run_inside_cached_op(tmp_path, hybridize):
+def test_packed_operators_run_inside_cached_op(tmp_path, hybridize, is_fused):
     """CachedOp wants a gradient of every operator, even for inference; asking for it is an error with a reason."""
     rng = np.random.RandomState(0)
     net = qnn.sym.QConvolution(mx.sym.Variable("data"), kernel=(3, 3), num_filter=4, pad=(1, 1), name="conv")
     net = qnn.sym.QFullyConnected(net, num_hidden=3, name="fc")
     args = {"conv_weight": mx.nd.array(rng.randn(4, 5, 3, 3)), "fc_weight": mx.nd.array(rng.randn(3, 64))}
     x = rng.randn(2, 5, 4, 4).astype(np.float32)
-    packed, packed_args, packed_auxs, _ = qnn.convert(net, args)
+    packed, packed_args, packed_auxs, _ = qnn.convert(net, args, is_fused=is_fused)
     mx.model.save_checkpoint(str(tmp_path / "packed"), 1, packed, packed_args, packed_auxs)
     packed = [str(tmp_path / name) for name in ("packed-symbol.json", "packed-0001.params")]
     block = mx.gluon.SymbolBlock.imports(packed[0], ["data"], packed[1])
-    assert "_qnn_packed_convolution" in (tmp_path / "packed-symbol.json").read_text()
+    operator = "_qnn_float_convolution" if is_fused else "_qnn_packed_convolution"
+    assert operator in (tmp_path / "packed-symbol.json").read_text()
     if hybridize:
         block.hybridize(static_alloc=hybridize == "static", static_shape=hybridize == "static")
     hidden = reference.q_convolution(x, args["conv_weight"].asnumpy(), pad=(1, 1))
@@ -97,3 +100,20 @@ def test_without_the_library_a_saved_graph_says_what_is_missing():
            "try: mx.sym.load_json(%r)\nexcept mx.MXNetError as error: print(str(error))" % net
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and ("_qnn_sign is not registered" in done.stdout or not qnn.backend.is_native), done
+
+
+@native
+@pytest.mark.parametrize("op, attrs, num_in", [
+    ("_qnn_sign", {}, 1), ("_qnn_packed_convolution", {"kernel": "(1, 1)", "num_filter": "8"}, 2),
+    ("_qnn_packed_fully_connected", {"num_hidden": "8", "has_bias": "True"}, 3),
+    ("_qnn_pack", {"has_threshold": "True"}, 3),
+    ("_qnn_bits_convolution", {"kernel": "(1, 1)", "num_filter": "8", "channels": "3"}, 4),
+    ("_qnn_float_convolution", {"kernel": "(1, 1)", "num_filter": "8", "channels": "3", "has_mean": "True"}, 3),
+    ("_qnn_bits_max_pool", {"kernel": "(2, 2)", "has_flip": "True"}, 2)])
+@pytest.mark.parametrize("surplus", [-1, 1])
+def test_a_graph_file_with_another_number_of_inputs_is_refused(op, attrs, num_in, surplus):
+    """MXNet does not compare; reading past the end would crash the process."""
+    variables = [Node("null", "v%d" % i) for i in range(num_in + surplus)]
+    symbol = mx.sym.load_json(Graph([(Node(op, "x", attrs, [(v, 0) for v in variables]), 0)]).to_json())
+    with pytest.raises(mx.MXNetError, match="has %d inputs, got %d" % (num_in, num_in + surplus)):
+        symbol.infer_type(**{"v%d" % i: "float32" for i in range(num_in + surplus)})

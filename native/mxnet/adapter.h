@@ -34,6 +34,16 @@ inline void check_data_shape(const Shape &shape, const char *op) {
   }
 }
 
+typedef mxnet::ext::MXReturnValue (*Parse)(const Attributes &, int *num_in, int *num_out);
+
+/* MXNet asks how many inputs an operator has, and does not compare: a graph file with fewer would be read past the end. */
+inline void check_inputs(Parse parse, const Attributes &attributes, size_t count, const char *op) {
+  int num_in = 0, num_out = 0;
+  parse(attributes, &num_in, &num_out);
+  if (count != static_cast<size_t>(num_in))
+    fail(std::string(op) + " has " + std::to_string(num_in) + " inputs, got " + std::to_string(count));
+}
+
 /* Another type would be reinterpreted, silently. */
 inline void set_type(int *type, int expected, const char *op, const char *argument) {
   static const char *const names[] = {"float32", "float64", "float16", "uint8", "int32", "int8", "int64"};

@@ -66,12 +66,14 @@ MXReturnValue sign_parse(const Attributes &attributes, int *num_in, int *num_out
   return mxnet::ext::MX_SUCCESS;
 }
 
-MXReturnValue float_types(const Attributes &, std::vector<int> *in, std::vector<int> *out) {
+MXReturnValue float_types(const Attributes &attributes, std::vector<int> *in, std::vector<int> *out) {
+  qnn::check_inputs(sign_parse, attributes, in->size(), "_qnn_sign");
   set_types(in, out, "a 1-bit layer", false);
   return mxnet::ext::MX_SUCCESS;
 }
 
 MXReturnValue sign_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  qnn::check_inputs(sign_parse, attributes, in->size(), "_qnn_sign");
   Shape shape = (*in)[0];
   check_data_shape(shape, "QActivation");
   const std::vector<size_t> pad = sign_pad_of(attributes);
@@ -118,7 +120,8 @@ MXReturnValue packed_parse(const Attributes &attributes, int *num_in, int *num_o
   return mxnet::ext::MX_SUCCESS;
 }
 
-MXReturnValue packed_types(const Attributes &, std::vector<int> *in, std::vector<int> *out) {
+MXReturnValue packed_types(const Attributes &attributes, std::vector<int> *in, std::vector<int> *out) {
+  qnn::check_inputs(packed_parse, attributes, in->size(), "a packed layer");
   set_types(in, out, "a packed layer", true);
   return mxnet::ext::MX_SUCCESS;
 }
@@ -154,6 +157,7 @@ qnn_conv2d_shape convolution_of(const Attributes &attributes, const Dims &data) 
 }
 
 MXReturnValue convolution_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  qnn::check_inputs(packed_parse, attributes, in->size(), "a packed layer");
   const char *op = "QConvolution (packed)";
   check_data_shape((*in)[0], op);
   if ((*in)[0].size() != 4) fail(std::string(op) + " needs data of shape (N, C, H, W), got " + shown((*in)[0]));
@@ -194,6 +198,7 @@ size_t fan_in(const Attributes &attributes, const Dims &data) {
 }
 
 MXReturnValue fully_connected_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  qnn::check_inputs(packed_parse, attributes, in->size(), "a packed layer");
   const char *op = "QFullyConnected (packed)";
   check_data_shape((*in)[0], op);
   const size_t k = fan_in(attributes, (*in)[0]), num_hidden = static_cast<size_t>(qnn::number(attributes, "num_hidden", 0));

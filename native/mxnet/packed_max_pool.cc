@@ -18,7 +18,8 @@ MXReturnValue pool_parse(const Attributes &attributes, int *num_in, int *num_out
   return MX_SUCCESS;
 }
 
-MXReturnValue pool_types(const Attributes &, std::vector<int> *in, std::vector<int> *out) {
+MXReturnValue pool_types(const Attributes &attributes, std::vector<int> *in, std::vector<int> *out) {
+  check_inputs(pool_parse, attributes, in->size(), "_qnn_bits_max_pool");
   set_type(&(*in)[0], mxnet::ext::kInt64, kPool, "packed images");
   if (in->size() > 1) set_type(&(*in)[1], mxnet::ext::kInt64, kPool, "flip bits");
   (*out)[0] = mxnet::ext::kInt64;
@@ -46,6 +47,7 @@ qnn_pool_shape pool_geometry(const Attributes &attributes, const Shape &image) {
 }
 
 MXReturnValue pool_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  check_inputs(pool_parse, attributes, in->size(), "_qnn_bits_max_pool");
   const Shape image = (*in)[0];
   check_image_shape(image, kPool);
   const qnn_pool_shape s = pool_geometry(attributes, image);

@@ -33,6 +33,7 @@ MXReturnValue pack_parse(const Attributes &attributes, int *num_in, int *num_out
 }
 
 MXReturnValue pack_types(const Attributes &attributes, std::vector<int> *in, std::vector<int> *out) {
+  check_inputs(pack_parse, attributes, in->size(), "_qnn_pack");
   set_type(&(*in)[0], mxnet::ext::kFloat32, kPack, "data");
   if (flag(attributes, "has_threshold")) {
     set_type(&(*in)[1], mxnet::ext::kFloat32, kPack, "thresholds");
@@ -57,6 +58,7 @@ qnn_conv2d_shape pack_geometry(const Attributes &attributes, const Shape &data) 
 }
 
 MXReturnValue pack_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  check_inputs(pack_parse, attributes, in->size(), "_qnn_pack");
   const Shape data = (*in)[0];
   check_data_shape(data, kPack);
   if (data.size() != 4 && data.size() != 2)
@@ -124,7 +126,8 @@ MXReturnValue bits_parse(const Attributes &attributes, int *num_in, int *num_out
   return MX_SUCCESS;
 }
 
-MXReturnValue bits_types(const Attributes &, std::vector<int> *in, std::vector<int> *out) {
+MXReturnValue bits_types(const Attributes &attributes, std::vector<int> *in, std::vector<int> *out) {
+  check_inputs(bits_parse, attributes, in->size(), "_qnn_bits_convolution");
   set_type(&(*in)[0], mxnet::ext::kInt64, kBits, "packed images");
   set_type(&(*in)[1], mxnet::ext::kInt64, kBits, "packed weights");
   set_type(&(*in)[2], mxnet::ext::kInt32, kBits, "thresholds");
@@ -134,6 +137,7 @@ MXReturnValue bits_types(const Attributes &, std::vector<int> *in, std::vector<i
 }
 
 MXReturnValue bits_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  check_inputs(bits_parse, attributes, in->size(), "_qnn_bits_convolution");
   const qnn_conv2d_shape s = check_convolution(attributes, in, kBits);
   const std::vector<size_t> out_pad = sizes(attributes, "out_pad", 2, 0);
   set_shape(&(*in)[2], {static_cast<unsigned>(s.num_filter)}, kBits, "thresholds");
@@ -164,7 +168,8 @@ MXReturnValue float_parse(const Attributes &attributes, int *num_in, int *num_ou
   return MX_SUCCESS;
 }
 
-MXReturnValue float_types(const Attributes &, std::vector<int> *in, std::vector<int> *out) {
+MXReturnValue float_types(const Attributes &attributes, std::vector<int> *in, std::vector<int> *out) {
+  check_inputs(float_parse, attributes, in->size(), "_qnn_float_convolution");
   set_type(&(*in)[0], mxnet::ext::kInt64, kFloat, "packed images");
   set_type(&(*in)[1], mxnet::ext::kInt64, kFloat, "packed weights");
   for (size_t i = 2; i < in->size(); ++i) set_type(&(*in)[i], mxnet::ext::kFloat32, kFloat, "mean, scale, bias and residual");
@@ -173,6 +178,7 @@ MXReturnValue float_types(const Attributes &, std::vector<int> *in, std::vector<
 }
 
 MXReturnValue float_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  check_inputs(float_parse, attributes, in->size(), "_qnn_float_convolution");
   const qnn_conv2d_shape s = check_convolution(attributes, in, kFloat);
   const unsigned batch = static_cast<unsigned>(s.batch), filters = static_cast<unsigned>(s.num_filter);
   const unsigned height = static_cast<unsigned>(qnn_conv2d_out_height(&s));
