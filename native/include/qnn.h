@@ -147,6 +147,17 @@ qnn_status qnn_sign_pad(const float *x, size_t outer, size_t height, size_t widt
 qnn_status qnn_sign_pad_grad(const float *x, const float *dy, size_t outer, size_t height, size_t width, size_t pad_h,
                              size_t pad_w, float grad_clip, float *dx);
 
+/* ---- benchmarks: what measurements are compared with ------------------------------------------------------------------ */
+
+/* xor + popcount + add between registers, in the instruction set in use, one thread. Returns the words counted. */
+size_t qnn_popcount_loop(size_t iterations);
+
+/* Popcount of words in memory, each read once, one thread. x: num_words words, a multiple of 64. */
+qnn_status qnn_popcount_stream(const uint64_t *x, size_t num_words);
+
+/* c = a * b by three plain loops, one thread. a: [m][k], b: [k][n], c: [m][n] floats. */
+qnn_status qnn_naive_sgemm(const float *a, const float *b, size_t m, size_t n, size_t k, float *c);
+
 /* cdef end */
 
 #ifdef __cplusplus

@@ -1,0 +1,5 @@
+/* roofline-popcnt.c: x86-64 with the POPCNT instruction, one 64-bit word at a time. */
+#define QNN_POPCOUNT(word) ((uint64_t)__builtin_popcountll(word))
+#include "roofline-plain.h"
+
+QNN_PLAIN_ROOFLINE(popcnt)
