@@ -11,7 +11,7 @@ import traceback
 
 import qnn
 
-COMMANDS = ("info", "swap", "convert", "evaluate", "summary", "demo")  # qnn/cli/<name>.py, in the order of --help
+COMMANDS = ("info", "swap", "convert", "evaluate", "summary", "benchmark", "demo")  # in the order of --help
 
 OK, FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
@@ -26,6 +26,12 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
         if action.default in (None, False) or action.default is argparse.SUPPRESS:
             return action.help
         return super()._get_help_string(action)
+
+    def add_argument(self, action):
+        """Leaves room for the names of commands, whose indent argparse before 3.12 does not count."""
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):
+            self._action_max_length += self._indent_increment
 
 
 def command_module(name):

@@ -1,0 +1,399 @@
+"""qnn benchmark: what is measured is the right work, in the right order, and the report has its form; never a time."""
+import json
+import os
+import subprocess
+import sys
+
+import mxnet as mx
+import numpy as np
+import pytest
+from nets import random_params, small_cnn
+from nets import run as forward
+from qnn.model_zoo.resnet import resnet18
+
+import qnn
+from qnn import (
+    backend,
+    benchmark,
+    benchmark_cases,
+    benchmark_models,
+    cli,
+    executors,
+    onnx_twin,
+    peers,
+    reference,
+    roofline,
+    timing,
+)
+from qnn.cli import benchmark as command
+from qnn.graph import Graph
+
+RUN = "import sys; sys.argv[0] = 'qnn'; from qnn.cli import main; sys.exit(main())"
+MACHINE = {"cpu", "cores", "isa", "threads", "versions", "rounds", "clock", "popcount_gmacs", "missing", "command"}
+needs_native = pytest.mark.skipif(not backend.is_native, reason="the native library is not built")
+
+
+@pytest.fixture(autouse=True)
+def same_threads():
+    """benchmark.run sets the threads of the process."""
+    threads = backend.threads()
+    yield
+    backend.set_threads(threads)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Cases that take no time."""
+    monkeypatch.setattr(benchmark_cases, "GEMM_SHAPES", ((3, 5, 70), (16, 2, 64)))
+    monkeypatch.setattr(benchmark_cases, "CONV_SHAPES", {"tiny": (2, 3, 4, 5, 3, 1), "5x5": (1, 65, 6, 17, 5, 0)})
+    monkeypatch.setattr(benchmark_cases, "FC_SIZES", (65,))
+    monkeypatch.setattr(benchmark_cases, "TRAIN_SHAPES", ((2, 3, 4, 4),))
+
+
+def measured(kind, names=(), **options):
+    return benchmark.run(benchmark_cases.select(kind), names, rounds=1, min_seconds=0, **options)
+
+
+# ---- timing ----------------------------------------------------------------------------------------------------------
+
+
+def test_measure_warms_up_and_interleaves():
+    calls = []
+    found = timing.measure({name: lambda name=name: calls.append(name) for name in "ab"}, 3, min_seconds=0)
+    assert "".join(calls) == "aabb" + "ab" * 3
+    assert set(found) == {"a", "b"}
+
+
+def test_measure_takes_the_median_of_a_call(monkeypatch):
+    ticks = {"now": 0.0}
+    durations = iter([9, 1, 1, 5, 2])  # warm-up, its repetition, three rounds
+
+    def call():
+        ticks["now"] += next(durations)
+    monkeypatch.setattr(timing, "clock", lambda num_threads: (lambda: ticks["now"], "ticks"))
+    assert timing.measure({"a": call}, 3, min_seconds=0.5) == {"a": 2}
+
+
+def test_measure_repeats_short_calls_for_the_whole_turn(monkeypatch):
+    ticks = {"now": 0.0, "calls": 0}
+
+    def call():
+        ticks["now"] += 0.25
+        ticks["calls"] += 1
+    monkeypatch.setattr(timing, "clock", lambda num_threads: (lambda: ticks["now"], "ticks"))
+    assert timing.measure({"a": call}, 1, min_seconds=10) == {"a": 0.25}
+    assert ticks["calls"] >= 80
+
+
+@pytest.mark.parametrize("rounds", [0, -1, 1.5])
+def test_measure_refuses_rounds(rounds):
+    with pytest.raises(ValueError, match="rounds is a number above 0"):
+        timing.measure({}, rounds)
+
+
+def test_clock_of_one_thread_is_cpu_time():
+    assert timing.clock(1)[1] == "CPU time" and timing.clock(2)[1] == "wall time"
+
+
+# ---- what runs -------------------------------------------------------------------------------------------------------
+
+
+def test_gemm_case_multiplies():
+    case = benchmark_cases.gemm_case(18, 7, 130)
+    y = case.run()
+    weight, x = benchmark_cases._floats(18, 130), benchmark_cases._floats(7, 130)
+    expected = (130 + np.where(x < 0, -1, 1) @ np.where(weight < 0, -1, 1).T) / 2
+    assert np.array_equal(y, expected)
+    assert (case.macs, case.product) == (18 * 7 * 130, (18, 7, 130))
+    assert np.allclose(executors.executor_call(case.twin)().asnumpy(), x @ weight.T, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel, pad, channels", [(3, 1, 70), (5, 0, 3), (1, 0, 64)])
+def test_conv_case_is_the_whole_layer(kernel, pad, channels):
+    case = benchmark_cases.conv_case("any", 2, channels, 6, 17, kernel, pad)
+    x, weight = benchmark_cases._floats(2, 6, 6, channels), benchmark_cases._floats(17, channels, kernel, kernel)
+    image = backend.pack_nhwc(x, (pad, pad))
+    expected = backend.conv2d(image, backend.pack_panels(reference.pack_filters(weight)), channels, 17,
+                              (kernel, kernel), pad=(pad, pad), scale=np.abs(benchmark_cases._floats(17)),
+                              bias=benchmark_cases._floats(17), layout="NHWC")
+    assert np.array_equal(case.run(), expected)
+    assert case.macs == expected.size * channels * kernel ** 2 == np.prod(case.product)
+    assert executors.executor_call(case.twin)().shape == (2, 17) + expected.shape[1:3]
+
+
+def test_fc_cases_agree():
+    floats, packed = (benchmark_cases.fc_case(65, is_packed) for is_packed in (False, True))
+    assert np.array_equal(floats.run(), packed.run()) and floats.run().shape == (1, 65)
+    assert floats.num_bytes == 65 * 2 * 8
+
+
+def test_train_case_has_gradients():
+    case = benchmark_cases.train_case(2, 3, 4, 4)
+    for call in (case.run, executors.executor_call(case.twin)):
+        gradients = call()
+        assert set(gradients) == {"data", "conv_weight"}
+        assert all(np.abs(array.asnumpy()).sum() > 0 for array in gradients.values())
+
+
+@pytest.mark.parametrize("m, n, k", [(5, 7, 3), (4, 1, 9)])
+def test_products_of_openblas_and_naive(m, n, k):
+    case = benchmark_cases.Case("any", None, product=(m, n, k))
+    a, b = peers._matrices(case)
+    for name, peer in (("openblas", peers.openblas), ("naive", peers.naive)):
+        for call in peer(case, 1).values():
+            assert np.allclose(call(), a @ b, atol=1e-4), name
+    assert not peers.openblas(benchmark_cases.Case("none", None), 1)
+
+
+def test_openblas_has_a_version():
+    assert "(" in peers.Openblas.find().version
+
+
+def test_openblas_that_is_not_loaded(tmp_path):
+    (tmp_path / "maps").write_text("7f00-7f01 r--p 00000000 fe:00 1    /usr/lib/libm.so.6\n")
+    with pytest.raises(ImportError, match="no OpenBLAS is loaded"):
+        peers.Openblas.find(str(tmp_path / "maps"))
+
+
+@needs_native
+def test_popcount_loop_of_every_isa():
+    chosen = backend.isa()
+    try:
+        for row in backend.isa_table():
+            if row["is_usable"]:
+                backend.select_isa(row["name"])
+                call, macs = roofline.popcount_loop()
+                assert call() * 64 == macs
+                roofline.popcount_stream(1000)()
+    finally:
+        backend.select_isa(chosen)
+
+
+@needs_native
+def test_stream_refuses_part_of_a_line():
+    words = np.zeros(63, np.uint64)
+    with pytest.raises(ValueError, match="popcount_stream"):
+        backend._check("popcount_stream", backend.lib.qnn_popcount_stream(backend._words(words), 63))
+
+
+def test_no_roofline_without_the_native_library(monkeypatch):
+    monkeypatch.setattr(backend, "is_native", False)
+    assert roofline.popcount_loop() is None and roofline.popcount_stream(8) is None
+    assert peers.naive(benchmark_cases.Case("any", None, product=(2, 2, 2)), 1) == {}
+
+
+# ---- networks --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_binary", [True, False])
+def test_resnet18_shapes(is_binary):
+    symbol = resnet18(10, is_binary)
+    arg_shapes, outputs, _ = symbol.infer_shape(data=(2, 3, 64, 64))
+    assert outputs == [(2, 10)]
+    sizes = dict(zip(symbol.list_arguments(), map(np.prod, arg_shapes)))
+    assert sizes["stage4_unit1_sc_weight"] == 256 * 512 and sizes["stage1_unit2_conv2_weight"] == 64 * 64 * 9
+    assert "stage1_unit1_sc_weight" in sizes and "stage1_unit2_sc_weight" not in sizes
+
+
+def test_resnet18_packs_all_but_stem_and_classifier():
+    binary, plain = resnet18(10), resnet18(10, is_binary=False)
+    assert binary.list_arguments() == plain.list_arguments()
+    macs = qnn.summary(binary, (1, 3, 224, 224), print_fn=lambda text: None).macs
+    assert macs[1] > 10 * macs[32]
+
+
+def test_random_network_balances_signs():
+    net = mx.sym.BatchNorm(mx.sym.Convolution(mx.sym.Variable("data"), kernel=(3, 3), num_filter=8, name="c1"),
+                           fix_gamma=False, name="bn1")
+    net = qnn.sym.QConvolution(qnn.sym.QActivation(net, name="q1"), kernel=(3, 3), num_filter=8, name="c2")
+    net = mx.sym.BatchNorm(net, fix_gamma=False, name="bn2")
+    symbol, args, auxs = benchmark_models.random_network(net, (1, 3, 16, 16))
+    data = np.random.RandomState(1).standard_normal((8, 3, 16, 16)).astype(np.float32)
+    positive = (forward(symbol, data, args, auxs) > 0).mean()
+    assert 0.3 < positive < 0.7
+    assert auxs["bn2_moving_mean"].min() > 20  # of a range 0..72
+
+
+def test_float_twin_replaces_every_layer():
+    symbol = small_cnn()
+    twin = benchmark_models.float_twin(Graph.from_json(symbol.tojson()))
+    graph = Graph.from_json(twin.tojson())
+    assert not any("__qnn_op__" in node.attrs for node in graph.nodes())
+    assert {"Activation", "Convolution", "FullyConnected"} <= {node.op for node in graph.nodes()}
+    assert twin.list_arguments() == symbol.list_arguments()
+    args, auxs = random_params(symbol, (2, 3, 9, 9))
+    assert forward(twin, np.ones((2, 3, 9, 9), np.float32), args, auxs).shape == (2, 10)
+
+
+def test_model_case_runs_packed_and_float():
+    symbol = small_cnn()
+    args, auxs = random_params(symbol, (2, 3, 9, 9))
+    twin = (benchmark_models.float_twin(Graph.from_json(symbol.tojson())), args, auxs)
+    case = benchmark_models.model_case("small", (symbol, args, auxs), twin, (2, 3, 9, 9))
+    assert case.run().shape == executors.executor_call(case.twin)().shape == (2, 10)
+    expected = forward(symbol, case.twin.data, args, auxs)
+    assert np.allclose(case.run().asnumpy(), expected, rtol=1e-4, atol=1e-3)
+    row = benchmark.run([case], ["mxnet"], rounds=1, min_seconds=0)["rows"][0]
+    assert row["case"] == "model small, batch 2" and row["peers"]["mxnet"]["ratio"] > 0
+
+
+def test_onnx_twin_gives_what_mxnet_gives():
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    symbol = benchmark_models.float_twin(Graph.from_json(small_cnn().tojson()))
+    symbol = mx.sym.SoftmaxOutput(mx.sym.Activation(symbol, act_type="tanh"), name="softmax")
+    symbol, args, auxs = benchmark_models.random_network(symbol, (4, 3, 9, 9))
+    data = np.random.RandomState(0).standard_normal((4, 3, 9, 9)).astype(np.float32)
+    calls = onnx_twin.sessions(benchmark_cases.Twin(symbol, args, auxs, data), 1)
+    assert list(calls) == ["onnxruntime", "onnxruntime-int8"]
+    expected = forward(symbol, data, args, auxs)
+    assert np.allclose(calls["onnxruntime"](), expected, atol=1e-5)
+    assert np.allclose(calls["onnxruntime-int8"](), expected, atol=0.1)
+
+
+def test_onnx_twin_refuses_unknown_operators():
+    pytest.importorskip("onnx")
+    with pytest.raises(ValueError, match="operator sin of 's' has no counterpart"):
+        onnx_twin.model(mx.sym.sin(mx.sym.Variable("data"), name="s"), {}, (2, 3))
+
+
+# ---- the report ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind, names, num_rows", [("gemm", ["mxnet", "openblas"], 2), ("conv", ["mxnet"], 2),
+                                                   ("fc", ["mxnet", "openblas"], 2), ("train", ["mxnet"], 1)])
+def test_report_has_its_form(tiny, kind, names, num_rows):
+    report = json.loads(json.dumps(measured(kind, names, command="qnn")))
+    assert set(report) == {"machine", "rows"} and set(report["machine"]) == MACHINE
+    assert len(report["rows"]) == num_rows
+    for row in report["rows"]:
+        assert set(row) - {"stream_share"} == {"case", "threads", "isa", "us", "roofline_share", "peers"}
+        assert row["case"].startswith(kind + " ") and row["us"] > 0 and row["threads"] == 1
+        assert (row["roofline_share"] is None) == (kind == "train" or not backend.is_native)
+        assert ("stream_share" in row) == (kind == "fc" and backend.is_native)
+        assert list(row["peers"]) == names
+        for peer in row["peers"].values():
+            assert set(peer) == {"us", "ratio"} and peer["us"] > 0
+            assert peer["ratio"] == pytest.approx(peer["us"] / row["us"], rel=2e-3)
+    text = benchmark.describe(report)
+    assert all(row["case"] in text for row in report["rows"]) and names[0] + " us" in text
+
+
+def test_missing_peer_is_named(tiny, monkeypatch):
+    def missing():
+        raise ImportError("onnxruntime is not installed: pip install onnx onnxruntime")
+    monkeypatch.setattr(onnx_twin, "packages", missing)
+    report = measured("conv", ["onnxruntime", "mxnet"])
+    assert report["machine"]["missing"] == {"onnxruntime": "onnxruntime is not installed: pip install onnx onnxruntime"}
+    assert all(list(row["peers"]) == ["mxnet"] for row in report["rows"])
+    assert "onnxruntime is left out: onnxruntime is not installed" in benchmark.describe(report)
+
+
+def test_unknown_peer_and_kind():
+    with pytest.raises(ValueError, match='unknown peer "torch"; known: mxnet, naive, onnxruntime, openblas'):
+        benchmark.run([], ["torch"])
+    with pytest.raises(ValueError, match='unknown benchmark "gem"; known: conv, fc, gemm, train'):
+        benchmark_cases.select("gem")
+
+
+def test_only_makes_no_other_case(tiny):
+    assert [case.name for case in benchmark_cases.select("conv", "5x5")] == ["conv 5x5"]
+
+
+def test_environment_of_an_avx512_machine(tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text("processor : 0\nflags : fpu avx2 avx512f\n\nprocessor : 1\nflags : fpu\n")
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    threads = {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    path = str(tmp_path / "cpuinfo")
+    assert benchmark.environment(2, ["mxnet"], path) == threads
+    assert benchmark.environment(2, ["openblas"], path) == {**threads, "OPENBLAS_CORETYPE": "SKYLAKEX"}
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "HASWELL")
+    assert benchmark.environment(2, ["openblas"], path) == threads
+
+
+def test_cpu_model(tmp_path):
+    (tmp_path / "cpuinfo").write_text("model\t: 7\nmodel name\t: A CPU\ncpu family\t: 6\n\nmodel name\t: Other\n")
+    assert benchmark.cpu_model(str(tmp_path / "cpuinfo")) == "A CPU (cpu family 6, model 7)"
+    assert benchmark.cpu_model(str(tmp_path / "none"))
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    (["gem"], 'unknown benchmark "gem"; known: conv, fc, gemm, model, train'),
+    (["gemm", "--peer", "torch"], 'unknown peer "torch"; known:'),
+    (["gemm", "--isa", "mmx"], "--isa=mmx is not an instruction set of qnn"),
+    (["gemm", "--only", "nothing"], "--only nothing is in the name of no case of gemm"),
+    (["gemm", "--threads", "0"], "--threads is a number from 1 to 1024, got 0"),
+    (["conv", "--rounds", "0"], "--rounds is a number from 1 to 1024, got 0"),
+    (["gemm", "--network", "lenet"], "--network NET goes with model"),
+    (["model"], "model with --network NET"),
+])
+def test_command_refuses(capfd, arguments, sentence):
+    assert cli.main(["benchmark"] + arguments) == 2
+    out, err = capfd.readouterr()
+    assert not out and sentence in err and err.startswith("qnn benchmark: error: ") and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("network, shape, sentence", [
+    ("alexnet", "3,8,8", "--network is lenet, resnet18 or PREFIX:EPOCH, got 'alexnet'"),
+    ("net:1", None, "--shape is C,H,W of an image, 3,32,32 for instance, got 'nothing'"),
+    ("net:1", "3,0,8", "--shape has numbers above 0"),
+    ("net:1", "3,8,8", "net-symbol.json"),
+])
+def test_network_is_refused(network, shape, sentence):
+    args = cli.parser().parse_args(["benchmark", "model", "--network", network] + (["--shape", shape] if shape else []))
+    with pytest.raises((ValueError, OSError), match=sentence):
+        command.cases(args)
+
+
+@pytest.mark.parametrize("line", [
+    "gemm", "conv --peer mxnet,openblas --threads 2 --isa avx2 --rounds 3 --only 64@56 --json",
+    "model --network out/net:20 --shape 3,32,32 --batch-size 64"])
+def test_command_line_says_what_was_asked(line):
+    args = cli.parser().parse_args(["benchmark"] + line.split())
+    assert cli.parser().parse_args(command.command_line(args)) == args
+
+
+def test_checkpoint_is_measured_beside_its_twin(tmp_path):
+    symbol = small_cnn()
+    args, auxs = ({name: mx.nd.array(value) for name, value in params.items()}
+                  for params in random_params(symbol, (2, 3, 9, 9)))
+    mx.model.save_checkpoint(str(tmp_path / "net"), 3, symbol, args, auxs)
+    wanted = ["benchmark", "model", "--network", "%s:3" % (tmp_path / "net"), "--shape", "3,9,9", "--batch-size", "2"]
+    (case,) = command.cases(cli.parser().parse_args(wanted))
+    assert case.name == "model net, batch 2" and case.twin.data.shape == (2, 3, 9, 9)
+    assert case.run().shape == (2, 10)
+
+
+def test_packed_checkpoint_has_no_twin(tmp_path):
+    symbol = small_cnn()
+    packed, args, auxs, _ = qnn.convert(symbol, *random_params(symbol, (2, 3, 9, 9)))
+    mx.model.save_checkpoint(str(tmp_path / "net"), 3, packed, args, auxs)
+    wanted = ["benchmark", "model", "--network", "%s:3" % (tmp_path / "net"), "--shape", "3,9,9"]
+    with pytest.raises(ValueError, match="is packed already and has no float twin"):
+        command.cases(cli.parser().parse_args(wanted))
+
+
+def test_lenet_case():
+    args = cli.parser().parse_args(["benchmark", "model", "--network", "lenet", "--batch-size", "2"])
+    (case,) = command.cases(args)
+    assert case.run().shape == (2, 10) and case.name == "model lenet, batch 2"
+
+
+def test_command_prints_json(tiny, capfd):
+    assert cli.main(["benchmark", "gemm", "--rounds", "1", "--json"]) == 0
+    report = json.loads(capfd.readouterr().out)
+    assert [row["case"] for row in report["rows"]] == ["gemm 3x5x70", "gemm 16x2x64"]
+    assert report["machine"]["command"] == "qnn benchmark gemm --threads 1 --rounds 1 --json"
+
+
+def test_command_starts_again_with_the_threads_of_its_peers():
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", RUN, "benchmark", "fc", "--only", "fc 1024 packed", "--rounds", "1",
+                           "--peer", "mxnet,openblas", "--json"], capture_output=True, text=True, check=False,
+                          env=environment, cwd=os.path.dirname(sys.executable))
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    report = json.loads(done.stdout)
+    assert set(report["rows"][0]["peers"]) == {"mxnet", "openblas"} and report["machine"]["versions"]["openblas"]
