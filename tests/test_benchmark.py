@@ -85,6 +85,17 @@ def test_measure_repeats_short_calls_for_the_whole_turn(monkeypatch):
     assert ticks["calls"] >= 80
 
 
+def test_measure_of_threads_takes_the_fastest_call_of_a_turn(monkeypatch):
+    ticks = {"now": 0.0}
+    durations = iter([9, 1, 7, 2, 8, 3, 90, 4])  # warm-up, its repetition, three turns of two
+
+    def call():
+        ticks["now"] += next(durations)
+    monkeypatch.setattr(timing, "clock", lambda num_threads: (lambda: ticks["now"], "ticks"))
+    monkeypatch.setattr(timing, "_repeats", lambda call, now, min_seconds: (call(), call(), 2)[-1])
+    assert timing.measure({"a": call}, 3, num_threads=2) == {"a": 3}
+
+
 @pytest.mark.parametrize("rounds", [0, -1, 1.5])
 def test_measure_refuses_rounds(rounds):
     with pytest.raises(ValueError, match="rounds is a number above 0"):
@@ -92,7 +103,7 @@ def test_measure_refuses_rounds(rounds):
 
 
 def test_clock_of_one_thread_is_cpu_time():
-    assert timing.clock(1)[1] == "CPU time" and timing.clock(2)[1] == "wall time"
+    assert timing.clock(1)[1] == "CPU time" and timing.clock(2)[1].startswith("wall time")
 
 
 # ---- what runs -------------------------------------------------------------------------------------------------------
@@ -354,6 +365,15 @@ def test_network_is_refused(network, shape, sentence):
 def test_command_line_says_what_was_asked(line):
     args = cli.parser().parse_args(["benchmark"] + line.split())
     assert cli.parser().parse_args(command.command_line(args)) == args
+
+
+@pytest.mark.parametrize("line, count", [("conv --threads 2 --peer mxnet", 1), ("conv --threads 2", 0),
+                                         ("conv --peer mxnet", 0), ("train --threads 2 --peer mxnet", 0)])
+def test_remark_on_threads_of_several_libraries(line, count):
+    args = cli.parser().parse_args(["benchmark"] + line.split())
+    names = (args.peer or "").split(",") if args.peer else []
+    assert len(command.remarks(args, names, {})) == count
+    assert command.remarks(args, names, {"x": "not installed"})[0] == "x is left out: not installed"
 
 
 def test_checkpoint_is_measured_beside_its_twin(tmp_path):

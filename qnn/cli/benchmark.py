@@ -19,7 +19,7 @@ def add_arguments(parser):
     """Defines the arguments of `qnn benchmark`."""
     parser.add_argument("kind", metavar="KIND", help="gemm, conv, fc: layers of ResNet-18 and of BMXNet's paper; "
                         "model: --network; train: forward and backward")
-    parser.add_argument("--peer", metavar="NAMES", default="", help="comma-separated: mxnet, onnxruntime (float32 and "
+    parser.add_argument("--peer", metavar="NAMES", help="comma-separated: mxnet, onnxruntime (float32 and "
                         "int8), openblas (the matrix product alone), naive (it in three loops of C); model and train "
                         "always have mxnet")
     parser.add_argument("--threads", metavar="N", type=int, default=1, help="CPU time is taken for 1, else wall time")
@@ -37,7 +37,7 @@ def run(args):
     """Prints the report; returns 0."""
     from qnn import backend, benchmark, peers
 
-    names = [name for name in args.peer.split(",") if name]
+    names = [name for name in (args.peer or "").split(",") if name]
     for name in names:
         peers.get(name)
     check(args)
@@ -52,10 +52,19 @@ def run(args):
     report = benchmark.run(chosen, names, args.threads, args.rounds, " ".join(["qnn"] + command_line(args)))
     if not report["rows"]:
         raise ValueError("--only %s is in the name of no case of %s" % (args.only, args.kind))
-    for name, reason in report["machine"]["missing"].items():
-        print("qnn benchmark: %s is left out: %s" % (name, reason), file=sys.stderr)
+    for sentence in remarks(args, names, report["machine"]["missing"]):
+        print("qnn benchmark: " + sentence, file=sys.stderr)
     print(json.dumps(report, indent=2) if args.json else benchmark.describe(report))
     return 0
+
+
+def remarks(args, names, missing):
+    """What a reader of the figures should know besides them."""
+    found = ["%s is left out: %s" % item for item in missing.items()]
+    if args.threads > 1 and names and args.kind not in ("model", "train"):  # those two run all in MXNet's own pool
+        found.append("every library has threads of its own, which take the cores from one another: for the speed of "
+                     "%d threads, run without --peer, and beside it once per peer" % args.threads)
+    return found
 
 
 def check(args):
