@@ -417,3 +417,18 @@ def test_command_starts_again_with_the_threads_of_its_peers():
     assert done.returncode == 0 and not done.stderr, done.stderr
     report = json.loads(done.stdout)
     assert set(report["rows"][0]["peers"]) == {"mxnet", "openblas"} and report["machine"]["versions"]["openblas"]
+
+
+@pytest.mark.slow
+def test_paper_figures(tmp_path):
+    pytest.importorskip("matplotlib")
+    script = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "examples", "benchmarks",
+                          "paper_figures.py")
+    done = subprocess.run([sys.executable, script, "--out", str(tmp_path / "out"), "--batch-size", "1", "--rounds", "1",
+                           "--limit", "2"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "out" / "figures.json").read_text())["figures"]
+    assert set(figures) == {"channels", "filters", "kernels"}
+    for name, figure in figures.items():
+        assert (tmp_path / "out" / (name + ".png")).stat().st_size > 10000
+        assert len(figure["milliseconds"]) == 2 and {"cblas", "xnor", "xnor + binarize"} <= set(figure["milliseconds"][0])
