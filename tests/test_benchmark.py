@@ -431,4 +431,5 @@ def test_paper_figures(tmp_path):
     assert set(figures) == {"channels", "filters", "kernels"}
     for name, figure in figures.items():
         assert (tmp_path / "out" / (name + ".png")).stat().st_size > 10000
-        assert len(figure["milliseconds"]) == 2 and {"cblas", "xnor", "xnor + binarize"} <= set(figure["milliseconds"][0])
+        assert len(figure["milliseconds"]) == 2
+        assert {"cblas", "xnor", "xnor + binarize"} <= set(figure["milliseconds"][0])
