@@ -3,6 +3,7 @@ import mxnet as mx
 import numpy as np
 
 import qnn
+from qnn.graph import Graph
 
 
 def bind(symbol, shape, arg_params, aux_params=None):
@@ -34,6 +35,34 @@ def random_params(symbol, shape, seed=0):
     auxs = {name: (random.rand(*aux_shape) * 20 + 1).astype(np.float32)
             for name, aux_shape in zip(symbol.list_auxiliary_states(), aux_shapes)}
     return args, auxs
+
+
+def calibrated(symbol, data, seed=0):
+    """Random parameters with BatchNorm statistics as training would leave them, so that signs go both ways; some gammas
+    are 0, negative or tiny, and some means are integers, for ties."""
+    args, auxs = random_params(symbol, data.shape, seed)
+    internals = symbol.get_internals()
+    random = np.random.RandomState(seed)
+    for node in Graph.from_json(symbol.tojson()).nodes():
+        if node.op != "BatchNorm" or not all(source.is_variable for source, _ in node.inputs[1:]):
+            continue
+        source, index = node.inputs[0]
+        name = source.name if source.is_variable else source.name + "_output"
+        assert index == 0
+        values = data if source.is_variable else run(internals[name], data, *_used(internals[name], args, auxs))
+        axes = tuple(axis for axis in range(values.ndim) if axis != int(node.attrs.get("axis", 1)) % values.ndim)
+        gamma, beta, mean, var = (entry[0].name for entry in node.inputs[1:])
+        auxs[mean], auxs[var] = values.mean(axis=axes), values.var(axis=axes) + np.float32(0.1)
+        auxs[mean][::3] = np.rint(auxs[mean][::3])
+        args[beta] = (random.randn(len(args[beta])) * 0.3).astype(np.float32)
+        args[beta][::2] = 0
+        args[gamma][1::7], args[gamma][5::11] = 0, -1e-20
+    return args, auxs
+
+
+def _used(symbol, args, auxs):
+    names = symbol.list_arguments() + symbol.list_auxiliary_states()
+    return [{name: value for name, value in params.items() if name in names} for params in (args, auxs)]
 
 
 def small_cnn():
