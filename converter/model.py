@@ -33,15 +33,16 @@ class Model:
         return Node("null", name, {"__shape__": str(value.shape), "__dtype__": dtype})
 
     def entry(self, name, value):
-        """The entry of a new variable; of another name where `name` is taken by a variable of another value."""
-        taken, number = name, 1
-        while taken in self.packed_params and self.packed_params[taken] is not value and self._is_read(taken):
-            number += 1
-            taken = "%s_%d" % (name, number)
-        return self.variable(taken, value), 0
+        """The entry of a new variable; of another name where `name` is taken."""
+        return self.variable(self.free_name(name), value), 0
 
-    def _is_read(self, name):
-        return any(node.is_variable and node.name == name for node in self.graph.nodes())
+    def free_name(self, name):
+        """`name`, or name_2, name_3 ... where a parameter is called so: a BatchNorm may have the name of a layer."""
+        free, number = name, 1
+        while free in self.packed_params or free in self.arg_params or free in self.aux_params:
+            number += 1
+            free = "%s_%d" % (name, number)
+        return free
 
     def used_params(self):
         """(arg_params, aux_params) that the graph still reads."""

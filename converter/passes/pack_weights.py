@@ -75,7 +75,7 @@ class PackWeights:
         values = {name: pack(weight, options)}
         if options.scaling != "none":
             attrs["has_scale"] = "True"
-            values[layer.name + "_scale"] = scale_of(weight, options.scaling)
+            values[model.free_name(layer.name + "_scale")] = scale_of(weight, options.scaling)
         inputs = [layer.inputs["data"]]
         for key, value in values.items():
             if key not in variables:
