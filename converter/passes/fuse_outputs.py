@@ -1,10 +1,16 @@
 """FuseOutputs: BatchNorm and residual additions behind a layer that gives floats are done while counts become floats.
 
     y = ((accum - mean) * slope + beta) + residual        every operation rounded by itself, as MXNet does
+
+Two sums with the output of MXNet's own operators stay, because oneDNN rounds differently there. A sum in the blocked
+layout of such an output, before a BatchNorm (chains.is_plain): a fused sum is plain. And a sum that reads the output of
+a convolution, or of a BatchNorm behind it, alone: oneDNN merges all of them and adds before the bias.
 """
 import numpy as np
 
-from .chains import ADDITIONS, batch_norm
+from .chains import ADDITIONS, batch_norm, is_plain
+
+CHOOSES_LAYOUT = ("Convolution", "Deconvolution", "FullyConnected", "Flatten")  # whatever the layout of what they read
 
 
 class FuseOutputs:
@@ -37,6 +43,9 @@ class FuseOutputs:
             layer = _private_layer(model, mine)
             if layer is None or {"has_residual", "flatten"} & set(layer.attrs) or other[0].is_variable:
                 continue
+            readers = model.graph.consumers()
+            if _is_merged(readers, other) or (not is_plain(other) and _reaches_batch_norm(readers, node)):
+                continue
             layer.attrs["has_residual"] = "True"
             layer.inputs.append(other)
             model.graph.replace((node, 0), (layer, 0))
@@ -50,3 +59,26 @@ def _private_layer(model, entry):
     if layer.op != "_qnn_float_convolution":
         return None
     return layer if len(model.graph.consumers()[layer]) == 1 else None
+
+
+def _is_merged(readers, entry):
+    """True if oneDNN merges the convolution that gives `entry` with the only reader, an addition."""
+    node, _ = entry
+    if len(readers[node]) > 1:
+        return False
+    return node.op == "Convolution" or (node.op == "BatchNorm" and node.inputs[0][0].op == "Convolution")
+
+
+def _reaches_batch_norm(readers, node):
+    """True if a BatchNorm reads `node`, or what other operators make of it without choosing a layout of their own."""
+    stack, seen = [node], set()
+    while stack:
+        for reader, position in readers[stack.pop()]:
+            if reader is None or reader in seen or reader.op in CHOOSES_LAYOUT:
+                continue
+            if reader.op == "BatchNorm":
+                return True
+            if not reader.op.startswith("_qnn_") or ("has_residual" in reader.attrs and position > 1):
+                seen.add(reader)
+                stack.append(reader)
+    return False
