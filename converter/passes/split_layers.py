@@ -15,14 +15,14 @@ class SplitLayers:
     name = "split_layers"
 
     def apply(self, model):
-        changes = 0
+        changes, flattened = 0, {}
         for node in model.graph.nodes():
             if node.op == "_qnn_packed_convolution":
                 self._split(model, node, node.inputs[0], {key: node.attrs[key] for key in GEOMETRY})
             elif node.op == "_qnn_packed_fully_connected" and node.attrs["flatten"] == "True":
                 source = node.inputs[0]
-                if source[0].op != "Flatten":
-                    source = Node("Flatten", node.name + "_flatten", {}, [source]), 0
+                if source[0].op != "Flatten":  # one for all its readers, so that they can share its bits
+                    source = flattened.setdefault(source, (Node("Flatten", node.name + "_flatten", {}, [source]), 0))
                 geometry = {"kernel": "(1, 1)", "num_filter": node.attrs["num_hidden"], **DEFAULTS}
                 self._split(model, node, source, geometry)
             else:
