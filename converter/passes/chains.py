@@ -11,6 +11,8 @@ import numpy as np
 
 from qnn.thresholds import BatchNorm
 
+from .tuples import numbers
+
 MONOTONE = ("tanh", "_copy", "Dropout", "_qnn_sign", "_qnn_ste_identity")  # sign(f(x)) = sign(x), and f is monotone
 ADDITIONS = ("elemwise_add", "_plus", "_Plus", "_grad_add")
 IDENTITIES = ("_copy", "Dropout", "_qnn_ste_identity")
@@ -31,11 +33,13 @@ class Chain:
 
 def batch_norm(model, node):
     """The BatchNorm of a node, or None where it is none that can be folded."""
-    names = [source.name for source, _ in node.inputs[1:5]]
+    sources = [source for source, _ in node.inputs[1:5]]
     params = {**model.arg_params, **model.aux_params}
-    if node.op != "BatchNorm" or node.attrs.get("axis", "1") != "1" or any(name not in params for name in names):
+    if node.op != "BatchNorm" or node.attrs.get("axis", "1") != "1":
         return None
-    gamma, beta, mean, var = (params[name] for name in names)
+    if not all(source.is_variable and source.name in params for source in sources):
+        return None
+    gamma, beta, mean, var = (params[source.name] for source in sources)
     is_fixed = node.attrs.get("fix_gamma", "True") in ("True", "1", "true")
     return BatchNorm(np.ones_like(gamma) if is_fixed else gamma, beta, mean, var, float(node.attrs.get("eps", "1e-3")))
 
@@ -88,5 +92,10 @@ def is_plain(entry):
 
 
 def _is_max_pool(node):
-    return (node.attrs.get("pool_type", "max") == "max" and node.attrs.get("global_pool", "False") == "False"
-            and node.attrs.get("pooling_convention", "valid") in ("valid", "full") and len(node.inputs) == 1)
+    """Max-pooling, every window of which holds at least one element: the largest of none is no value of the layer."""
+    attrs, kernel = node.attrs, numbers(node, "kernel")
+    if attrs.get("pool_type", "max") != "max" or attrs.get("global_pool", "False") != "False" or len(kernel) != 2:
+        return False
+    convention = attrs.get("pooling_convention", "valid")
+    reach = map(sum, zip(numbers(node, "stride", "(1, 1)"), numbers(node, "pad", "(0, 0)")))
+    return convention == "valid" or (convention == "full" and all(r <= k for r, k in zip(reach, kernel)))

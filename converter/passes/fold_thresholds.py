@@ -114,11 +114,13 @@ def _fold(model, layer, chain):
     if own is None:
         return None
 
-    def function(x):
-        for step in [own] + chain.before + chain.after:
+    def function(x, steps=(own, *chain.before, *chain.after)):
+        for step in steps:
             x = step(x)
         return x
 
+    if chain.pool and not np.isfinite(function(np.tile(values, (num_filter, 1)), (own, *chain.before))).all():
+        return None  # the largest of some NaN is not defined
     folded = integer_thresholds(function, num_filter, dots, values)
     if folded is None:
         return None
@@ -136,10 +138,10 @@ def _fold(model, layer, chain):
 def _own_output(model, layer, num_filter):
     """(function, is_falling) of the layer's own scale and bias; (None, None) where they are not constants."""
     params = {**model.arg_params, **model.packed_params}
-    names = [source.name for source, _ in layer.inputs[2:]]
-    if any(name not in params for name in names):
+    sources = [source for source, _ in layer.inputs[2:]]
+    if not all(source.is_variable and source.name in params for source in sources):
         return None, None
-    arrays = [np.broadcast_to(params[name].ravel(), num_filter)[:, None] for name in names]
+    arrays = [np.broadcast_to(params[source.name].ravel(), num_filter)[:, None] for source in sources]
     scale = arrays.pop(0) if layer.attrs.get("has_scale") == "True" else None
     bias = arrays.pop(0) if layer.attrs.get("has_bias") == "True" else None
 
