@@ -56,6 +56,67 @@ def test_verify_fails_on_a_difference(prefix, tmp_path, monkeypatch, capsys):
     assert "classes differ" in capsys.readouterr().out
 
 
+PASSES = ["pack_weights", "remove_activations", "split_layers", "share_packs", "fold_thresholds", "fuse_outputs",
+          "arrange_nhwc"]
+
+
+def stage_lines(error):
+    return [line for line in error.splitlines() if line.startswith("[")]
+
+
+def test_passes_are_named_in_order(prefix, capsys):
+    assert main(["convert", prefix, "2"]) == 0
+    lines = stage_lines(capsys.readouterr().err)
+    assert [line.split(":")[0] for line in lines] == ["[%d/7] %s" % item for item in enumerate(PASSES, 1)]
+    assert lines[0] == "[1/7] pack_weights: 3" and lines[2] == "[3/7] split_layers: 3"
+
+
+def test_no_fuse_keeps_packed_layers_between_floats(prefix, tmp_path, capsys):
+    assert main(["convert", prefix, "2", "-o", str(tmp_path / "out"), "--no-fuse", "--verify",
+                 str(tmp_path / "data.npz")]) == 0
+    captured = capsys.readouterr()
+    assert stage_lines(captured.err) == ["[1/2] pack_weights: 3", "[2/2] remove_activations: 1"]
+    operators = {node["op"] for node in json.load(open(tmp_path / "out-symbol.json"))["nodes"]}
+    assert "_qnn_packed_convolution" in operators and "BatchNorm" in operators and "_qnn_pack" not in operators
+    assert "0 classes differ, 0 outputs differ" in captured.out
+
+
+def test_saved_stages_load_and_predict_the_same(prefix, tmp_path, capsys):
+    folder = tmp_path / "some" / "stages"
+    assert main(["convert", prefix, "2", "-o", str(tmp_path / "out"), "--save-stages", str(folder), "--verify",
+                 str(tmp_path / "data.npz")]) == 0
+    error = capsys.readouterr().err
+    data = np.load(tmp_path / "data.npz")["data"]
+    expected = qnn.load(prefix, 2).predict(data)
+    for number, name in enumerate(PASSES, 1):
+        stage = str(folder / ("%d_%s" % (number, name)))
+        np.testing.assert_array_equal(qnn.load(stage, 2).predict(data), expected)
+        assert "%s: 0 classes differ" % stage in error
+    assert len(os.listdir(folder)) == 14
+    for kind in ("-symbol.json", "-0002.params"):
+        assert (folder / ("7_arrange_nhwc" + kind)).read_bytes() == (tmp_path / ("out" + kind)).read_bytes()
+
+
+def test_stages_without_fusion(prefix, tmp_path):
+    assert main(["convert", prefix, "2", "--no-fuse", "--save-stages", str(tmp_path / "stages")]) == 0
+    assert sorted(os.listdir(tmp_path / "stages")) == [
+        "%d_%s-%s" % (number, name, kind) for number, name in ((1, "pack_weights"), (2, "remove_activations"))
+        for kind in ("0002.params", "symbol.json")]
+
+
+def test_wrong_stage_ends_the_verification(prefix, tmp_path, monkeypatch, capsys):
+    """A pass that turns directions round is found by its stage, not only at the end."""
+    from qnn.converter.passes import fold_thresholds
+    flips = fold_thresholds._flips
+    monkeypatch.setattr(fold_thresholds, "_flips", lambda model, node, flip: flips(model, node, ~flip))
+    arguments = ["convert", prefix, "2", "-o", str(tmp_path / "out"), "--save-stages", str(tmp_path / "stages"),
+                 "--verify", str(tmp_path / "data.npz")]
+    assert main(arguments) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if "classes differ" in line]
+    assert [": 0 classes differ" in line for line in lines] == [True] * 4 + [False]
+    assert "5_fold_thresholds" in lines[-1]
+
+
 def assert_refused(arguments, sentence, capsys, prefix):
     before = files_beside(prefix)
     assert main(["convert"] + arguments) == 2

@@ -4,6 +4,7 @@ import json
 import mxnet as mx
 import numpy as np
 import pytest
+from nets import ARCHITECTURES
 
 import qnn
 from qnn.summary import profile
@@ -90,6 +91,52 @@ def test_packed_network_has_the_same_profile(options):
     assert layer(after, "fc1").kind == "packed QFullyConnected"
     assert layer(after, "conv2").kind == ("QConvolution" if "act_bit" in options else "packed QConvolution")
     assert layer(after, "conv2").params == layer(before, "conv2").params
+
+
+def stored_bytes(arrays):
+    return sum(value.size * np.dtype(value.dtype).itemsize for value in arrays.values())
+
+
+def fused(symbol, shape):
+    """(profile before, profile after, bytes of the stored arrays, bytes in the report) of a fused network."""
+    args, auxs = random_params(symbol, shape)
+    packed, packed_args, packed_auxs, report = qnn.convert(symbol, args, auxs)
+    arrays = {**packed_args, **packed_auxs}
+    return profile(symbol, shape), profile(packed, shape, arrays), stored_bytes(arrays), report.total_after
+
+
+@needs_native
+def test_every_number_of_a_fused_network():
+    _, result, stored, reported = fused(lenet(), SHAPE)
+    assert [(x.name, x.kind, x.act_bit, x.weight_bit, x.output_shape, x.params, x.macs, x.bytes_float, x.bytes_packed)
+            for x in result.layers] == [
+        ("conv1", "Convolution", 32, 32, (2, 20, 24, 24), {32: 520}, {32: 2 * 20 * 24 * 24 * 25}, 2080, 2080),
+        ("bn1", "BatchNorm", None, None, (2, 20, 24, 24), {32: 80}, {}, 320, 320),
+        ("conv2_pack", "floats to bits", None, None, (2, 24, 24, 1), {}, {}, 0, 0),
+        ("conv2", "bits to bits", 1, 1, (2, 11, 11, 1), {1: 1800, 32: 10}, {1: 435600}, 7240, 10 * 9 * 8 + 40 + 8),
+        ("pool", "Pooling of bits", None, None, (2, 5, 5, 1), {}, {}, 0, 0),
+        ("fc1_pack", "Reshape", None, None, (2, 1, 25, 1), {}, {}, 0, 0),
+        ("fc1", "bits to floats", 1, 1, (2, 7), {1: 1750, 32: 21}, {1: 3500}, 7084, 7 * 25 * 8 + 84),
+        ("fc2", "FullyConnected", 32, 32, (2, 3), {32: 24}, {32: 42}, 96, 96),
+        ("softmax", "SoftmaxOutput", None, None, (2, 3), {}, {}, 0, 0)]
+    assert result.bytes_packed == 2080 + 320 + 768 + 1484 + 96 == stored == reported
+
+
+@needs_native
+@pytest.mark.parametrize("options", [
+    {}, dict(scaling="layer"), dict(scaling="filter"), dict(num_group=2), dict(act_bit=2)], ids=str)
+def test_fused_network_does_the_same_work_in_the_bytes_it_stores(options):
+    before, after, stored, reported = fused(lenet(**options), SHAPE)
+    assert after.macs == before.macs and after.params.get(1) == before.params.get(1)
+    assert after.bytes_packed == stored == reported
+
+
+@needs_native
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_fused_architectures_do_the_same_work_in_the_bytes_they_store(name):
+    before, after, stored, reported = fused(ARCHITECTURES[name](), (2, 3, 16, 16))
+    assert after.macs == before.macs and after.params[1] == before.params[1]
+    assert after.bytes_packed == stored == reported
 
 
 @needs_native
