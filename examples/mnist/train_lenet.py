@@ -2,7 +2,7 @@
 image-classification scripts.
 
     python examples/mnist/train_lenet.py --network binary_lenet --data ../shared/data/mnist --model-prefix out/lenet
-    qnn convert out/lenet 20 --verify ../shared/data/mnist
+    qnn convert out/lenet 15 --verify ../shared/data/mnist
 
 The last 5,000 training images are the validation set; the test set is looked at once, at the end. A checkpoint is
 written after every epoch; --load-epoch N goes on from there.
@@ -31,11 +31,11 @@ def arguments():
     parser.add_argument("--network", choices=sorted(NETWORKS), default="binary_lenet")
     parser.add_argument("--data", required=True, help="folder with the four idx files of MNIST")
     parser.add_argument("--batch-size", type=int, default=100)
-    parser.add_argument("--num-epochs", type=int, default=20)
+    parser.add_argument("--num-epochs", type=int, default=15)
     parser.add_argument("--lr", type=float, default=0.002)
     parser.add_argument("--lr-factor", type=float, default=0.2,
                         help="what --lr-step-epochs multiply the learning rate by")
-    parser.add_argument("--lr-step-epochs", default="10,15,18")
+    parser.add_argument("--lr-step-epochs", default="8,12,14")
     parser.add_argument("--optimizer", default="adam")
     parser.add_argument("--wd", type=float, default=0.0,
                         help="weight decay; 0 suits binary weights, whose size means nothing")
