@@ -24,6 +24,14 @@ LOWEST = -3.4028234663852886e38
 _forced = [os.environ.get("QNN_OPERATORS", "") == "builtin"]
 
 
+def find(api, op):
+    """The operator `op` of mx.sym or mx.nd, wherever MXNet keeps it. Raises AttributeError."""
+    for module in (api, api.contrib, api._internal):
+        if hasattr(module, op):
+            return getattr(module, op)
+    raise AttributeError("MXNet has no operator %r" % op)
+
+
 @contextmanager
 def builtin_operators(is_forced=True):
     """Inside, layers are composed of MXNet's built-in operators alone, as they are for a GPU context: the same numbers,

@@ -8,13 +8,6 @@ from . import layers
 from .options import ActivationOptions, ConvolutionOptions, FullyConnectedOptions, OptionError, legacy
 
 
-def _find(op):
-    for module in (mx.nd, mx.nd.contrib, mx.nd._internal):
-        if hasattr(module, op):
-            return getattr(module, op)
-    raise AttributeError("MXNet has no operator %r" % op)
-
-
 class NDArrayBuilder:
     """Runs the operators of one layer at once; checks what a symbol checks when shapes and types are inferred."""
 
@@ -36,7 +29,7 @@ class NDArrayBuilder:
         return None if array is None else self.enter(array, "bias").expand_dims(1)
 
     def __call__(self, op, *inputs, **attributes):
-        return _find(op)(*inputs, **attributes)
+        return layers.find(mx.nd, op)(*inputs, **attributes)
 
     def leave(self, array):
         return array

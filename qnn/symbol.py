@@ -17,13 +17,6 @@ HIDDEN = ("ctx_group", "lr_mult", "wd_mult", "force_mirroring", "mirror_stage") 
 _layer_ids = itertools.count()
 
 
-def _find(op):
-    for module in (mx.sym, mx.sym.contrib, mx.sym._internal):
-        if hasattr(module, op):
-            return getattr(module, op)
-    raise AttributeError("MXNet has no operator %r" % op)
-
-
 class SymbolBuilder:
     """Builds the nodes of one layer; `leave` gives the last one the layer's name and marks."""
 
@@ -45,7 +38,7 @@ class SymbolBuilder:
                                                       attr={"__qnn_input__": "bias"})
 
     def __call__(self, op, *inputs, **attributes):
-        return self._node(_find(op), *inputs, name="%s%d" % (op.strip("_").lower(), next(self.numbers)), **attributes)
+        return self._node(layers.find(mx.sym, op), *inputs, name="%s%d" % (op.strip("_").lower(), next(self.numbers)), **attributes)
 
     def _node(self, function, *inputs, name, attr=(), **attributes):
         with mx.name.NameManager():  # the layer's name has its prefix already
