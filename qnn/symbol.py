@@ -38,7 +38,8 @@ class SymbolBuilder:
                                                       attr={"__qnn_input__": "bias"})
 
     def __call__(self, op, *inputs, **attributes):
-        return self._node(layers.find(mx.sym, op), *inputs, name="%s%d" % (op.strip("_").lower(), next(self.numbers)), **attributes)
+        name = "%s%d" % (op.strip("_").lower(), next(self.numbers))
+        return self._node(layers.find(mx.sym, op), *inputs, name=name, **attributes)
 
     def _node(self, function, *inputs, name, attr=(), **attributes):
         with mx.name.NameManager():  # the layer's name has its prefix already
