@@ -13,7 +13,7 @@ from qnn.thresholds import BatchNorm
 
 from .tuples import numbers
 
-MONOTONE = ("tanh", "_copy", "Dropout", "_qnn_sign", "_qnn_ste_identity")  # sign(f(x)) = sign(x), and f is monotone
+MONOTONE = ("tanh", "_qnn_sign")  # sign(f(x)) = sign(x), and f is monotone
 ADDITIONS = ("elemwise_add", "_plus", "_Plus", "_grad_add")
 IDENTITIES = ("_copy", "Dropout", "_qnn_ste_identity")
 
@@ -58,7 +58,7 @@ def walk(model, entry, is_integer):
 
 def _step(model, node, chain, is_integer):
     norms = chain.before + chain.after
-    if node.op in IDENTITIES:
+    if _is_identity(node):
         return True
     if node.op in MONOTONE or (node.op == "Activation" and node.attrs.get("act_type") == "tanh"):
         return not norms  # what a BatchNorm reads must be known to the last bit
@@ -88,7 +88,12 @@ def is_plain(entry):
     node, _ = entry
     if node.op in ADDITIONS:
         return all(is_plain(source) for source in node.inputs)
-    return node.op == "_qnn_float_convolution" or (node.op in IDENTITIES and is_plain(node.inputs[0]))
+    return node.op == "_qnn_float_convolution" or (_is_identity(node) and is_plain(node.inputs[0]))
+
+
+def _is_identity(node):
+    """In inference; Dropout(mode='always') drops there, too."""
+    return node.op in IDENTITIES and node.attrs.get("mode", "training") == "training"
 
 
 def _is_max_pool(node):
