@@ -1,16 +1,23 @@
-"""Thresholds: BatchNorm followed by sign, as one comparison, exactly.
+"""Thresholds: BatchNorm followed by a quantizer, as comparisons, exactly.
 
     sign(((x - mean) * (gamma / sqrt(var + eps))) + beta) = +1   <=>   x >= t    (gamma > 0; x < t for gamma < 0)
 
-The formula is MXNet's own in float32, operation by operation, as it is on plain NCHW (tests hold it bit for bit).
-Nothing is solved for t: for integer accumulators the function is evaluated at every value that can occur, for floats t
-is found by bisection over the float32 numbers themselves. Every operation rounds monotonically, so one threshold is the
-whole truth; a table that is not monotone (a NaN parameter, say) is refused. Source: FINN (arXiv:1612.07119, section
-4.2.2).
+A quantizer of k bits has `levels` = 2^k - 1 thresholds, ascending, and its code counts those that x has reached (where
+the function falls: those that it has not). The formula is MXNet's own in float32, operation by operation, as it is on
+plain NCHW (tests hold it bit for bit). Nothing is solved for t: for integer accumulators the function is evaluated at
+every value that can occur, for floats t is found by bisection over the float32 numbers themselves. Every operation
+rounds monotonically, so the thresholds are the whole truth; a table that is not monotone (a NaN parameter, say) is
+refused. Source: FINN (arXiv:1612.07119, section 4.2.2).
 """
 import numpy as np
 
 ALWAYS, NEVER = np.iinfo(np.int32).min, np.iinfo(np.int32).max
+CHUNK = 1 << 22  # table entries evaluated at a time
+
+
+def sign_codes(x):
+    """The quantizer of one bit: codes 0 and 1 for -1 and +1; NaN gives 1."""
+    return (~(x < 0)).astype(np.int64)
 
 
 class BatchNorm:
@@ -43,37 +50,54 @@ def accumulators(k, no_offset, has_zero_padding):
     return dots, (dots if no_offset else (k + dots) / 2).astype(np.float32)
 
 
-def integer_thresholds(function, num_filter, dots, values):
-    """(threshold, is_falling): sign(function(value)) = +1  <=>  (dot >= threshold) xor is_falling, for every dot.
+def integer_thresholds(function, num_filter, integers, values, levels=1):
+    """(threshold, is_falling): function(value) = number of thresholds that its integer has reached, or, where it falls,
+    has not.
 
-    function: (num_filter, n) float32 -> the same shape. threshold: (num_filter,) int32, ALWAYS and NEVER at the ends;
-    is_falling: (num_filter,) bool. Returns None where some filter's table is no single step.
+    function: (num_filter, n) float32 -> codes 0..levels of the same shape; integers: (n,) ascending, values: (n,) the
+    accumulator that each makes. threshold: int32 (num_filter,), or (num_filter, levels) ascending where levels > 1,
+    ALWAYS and NEVER at the ends; is_falling: (num_filter,) bool. Returns None where a filter's table is not monotone.
     """
-    is_plus = ~(function(np.broadcast_to(values, (num_filter, len(values)))) < 0)
-    is_falling = is_plus[:, 0] & ~is_plus[:, -1]
-    steps = is_plus ^ is_falling[:, None]
-    if (steps[:, 1:] < steps[:, :-1]).any():
-        return None
-    first = steps.argmax(axis=1)
-    threshold = np.where(steps.any(axis=1), dots[first], NEVER)
-    return np.where(steps[:, 0], ALWAYS, threshold).astype(np.int32), is_falling
+    def codes(part):
+        return function(np.broadcast_to(part, (num_filter, len(part))))
+
+    ends = codes(values[[0, -1]])
+    is_falling = ends[:, 0] > ends[:, 1]
+    below = np.zeros((num_filter, levels), np.int64)  # how many integers have not reached each level
+    last, step = np.zeros((num_filter, 1), np.int64), max(1, CHUNK // num_filter)
+    for start in range(0, len(values), step):
+        found = codes(values[start:start + step]).astype(np.int64)
+        rising = np.where(is_falling[:, None], levels - found, found)
+        if (np.diff(rising, axis=1, prepend=last) < 0).any():
+            return None
+        last = rising[:, -1:]
+        for level in range(levels):
+            below[:, level] += (rising <= level).sum(axis=1)
+    threshold = np.append(integers, NEVER)[below]
+    threshold = np.where(below == 0, ALWAYS, threshold).astype(np.int32)
+    return (threshold[:, 0] if levels == 1 else threshold), is_falling
 
 
-def float_thresholds(batch_norm):
-    """(threshold, is_falling): sign(batch_norm(x)) = +1  <=>  not (x < threshold), or not (x >= threshold) where it
-    falls.
+def float_thresholds(function, channels, levels=1):
+    """(threshold, is_falling): function(x) = number of thresholds with not (x < threshold), or, where it falls, with
+    not (x >= threshold).
 
-    threshold: (channels,) float32, infinite where every finite x gives the same sign; NaN gives +1 in both directions.
+    function: (channels, n) float32 -> codes 0..levels of the same shape, monotone. threshold: float32 (channels,), or
+    (channels, levels) ascending where levels > 1, infinite where every finite x gives the same code; NaN gives the
+    highest code in both directions.
     """
-    is_falling = batch_norm.is_falling
-    channels = len(is_falling)
-    low, high = np.full(channels, _key(-np.inf)), np.full(channels, _key(np.inf))  # the answer is in low..high
+    largest = np.finfo(np.float32).max
+    ends = function(np.tile(np.array([-largest, largest], np.float32), (channels, 1)))
+    is_falling = ends[:, 0] > ends[:, 1]
+    wanted = np.arange(1, levels + 1)
+    low, high = (np.full((channels, levels), _key(end)) for end in (-np.inf, np.inf))  # the answer is in low..high
     while (low < high).any():
         middle = low + (high - low) // 2
-        is_plus = ~(batch_norm(_float(middle)[:, None])[:, 0] < 0)
-        is_reached = is_plus ^ is_falling
+        found = function(_float(middle))
+        is_reached = np.where(is_falling[:, None], levels - found, found) >= wanted
         low, high = np.where(is_reached | (low == high), low, middle + 1), np.where(is_reached, middle, high)
-    return _float(low), is_falling
+    threshold = _float(low)
+    return (threshold[:, 0] if levels == 1 else threshold), is_falling
 
 
 def _key(x):

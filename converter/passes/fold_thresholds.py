@@ -12,7 +12,7 @@ import numpy as np
 
 from qnn import bits, reference
 from qnn.graph import Node
-from qnn.thresholds import ALWAYS, NEVER, accumulators, float_thresholds, integer_thresholds
+from qnn.thresholds import ALWAYS, NEVER, accumulators, float_thresholds, integer_thresholds, sign_codes
 
 from .chains import is_plain, walk
 from .tuples import numbers, text
@@ -83,7 +83,8 @@ class FoldThresholds:
         chain = walk(model, pack.inputs[0], is_integer=False)
         if len(chain.after) != 1 or "has_threshold" in pack.attrs or not is_plain(chain.source):
             return False
-        threshold, is_falling = float_thresholds(chain.after[0])
+        norm = chain.after[0]
+        threshold, is_falling = float_thresholds(lambda x: sign_codes(norm(x)), len(norm.mean))
         pack.attrs["has_threshold"] = "True"
         pack.inputs = [chain.source, model.entry(pack.name + "_threshold", threshold), _flips(model, pack, is_falling)]
         return True
@@ -121,7 +122,7 @@ def _fold(model, layer, chain):
 
     if chain.pool and not np.isfinite(function(np.tile(values, (num_filter, 1)), (own, *chain.before))).all():
         return None  # the largest of some NaN is not defined
-    folded = integer_thresholds(function, num_filter, dots, values)
+    folded = integer_thresholds(lambda x: sign_codes(function(x)), num_filter, dots, values)
     if folded is None:
         return None
     threshold, is_falling = folded
