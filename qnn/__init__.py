@@ -17,6 +17,7 @@ _PUBLIC = {  # name: module that holds it, and what it is called there (None: th
     "sym": ("symbol", None), "nd": ("ndarray", None), "gluon": ("gluon", None),
     "builtin_operators": ("layers", "builtin_operators"), "swap": ("swap", "swap"), "summary": ("summary", "summary"),
     "load": ("inference", "load"), "datasets": ("datasets", None), "reference": ("reference", None),
+    "quantizers": ("quantizers", None),
 }
 __all__ = sorted(_PUBLIC) + ["convert", "start", "__version__"]
 

@@ -14,6 +14,7 @@ import numpy as np
 from .bits import words_for
 from .files import DTYPES
 from .graph import entrances
+from .options import has_one_bit
 
 FLOAT_BYTES, WORD_BYTES = 4, 8
 INT64 = str(DTYPES.index("int64"))
@@ -88,18 +89,20 @@ def _quantized(node, shapes, counted):
     attrs, inputs = node.attrs, {role: entrance.inputs[0] for role, entrance in entrances(node).items()}
     cost = Cost(attrs["__qnn_op__"], int(attrs["__qnn_act_bit__"]))
     if "weight" not in inputs:
+        _add_variables(cost, [entry for role, entry in inputs.items() if role != "data"], shapes, counted)
         return cost
     cost.weight_bit = int(attrs["__qnn_weight_bit__"])
     weight = _shape(inputs["weight"], shapes)
     cost.add_macs(prod(shapes[node][0]) * prod(weight[1:]))
-    is_packable = cost.act_bit == cost.weight_bit == 1 and len(weight) in (2, 4) and inputs["weight"][0].is_variable
+    is_packable = (has_one_bit(attrs) and attrs["__qnn_scaling__"] != "xnor" and len(weight) in (2, 4)
+                   and inputs["weight"][0].is_variable)
     for _ in _new([inputs["weight"]], counted):
         words = weight[0] * prod(weight[2:]) * words_for(weight[1])
         stored = words * WORD_BYTES if is_packable else prod(weight) * FLOAT_BYTES
         cost.add_params(cost.weight_bit, prod(weight), stored)
     if is_packable:
         cost.bytes_packed += {"layer": 1, "filter": weight[0]}.get(attrs["__qnn_scaling__"], 0) * FLOAT_BYTES
-    _add_variables(cost, [inputs["bias"]] if "bias" in inputs else [], shapes, counted)
+    _add_variables(cost, [entry for role, entry in inputs.items() if role not in ("data", "weight")], shapes, counted)
     return cost
 
 

@@ -1,7 +1,11 @@
 """Layers: what a Q layer computes, once, as a composition of MXNet's own operators; symbol.py and ndarray.py supply the
 two ways to build it.
 
-    QConvolution = Convolution(Q(data), Q(weight)) ,   Q of 1 bit: sign with the clipped straight-through gradient
+    y = sum over terms of Convolution(codes of data, codes of weight) * (scale * scale) + bias
+
+Quantizers (quantizers_base.py) give terms: integers times a scale. The operator runs on the integers alone, so that its
+sums are exact while they stay within 2^24, whatever their order; every product with a scale is rounded once. Inference
+is a function of integers, then, for every quantizer.
 
 The offset map (K + dot)/2 costs nothing: weights are -1/2, +1/2 and K/2 is the bias, all exact in float32, so that the
 gradient carries the 1/2 by itself. MXNet's Convolution brings oneDNN, grad_req='add', several devices and GPUs.
@@ -15,18 +19,22 @@ plain NCHW.
 """
 import os
 from contextlib import contextmanager
+from copy import copy
+from math import prod
 
 import mxnet as mx
+import numpy as np
 
 from . import backend
+from .quantizers import Sign
+from .quantizers_base import scaled, tie, window
 
-LOWEST = -3.4028234663852886e38
 _forced = [os.environ.get("QNN_OPERATORS", "") == "builtin"]
 
 
 def find(api, op):
     """The operator `op` of mx.sym or mx.nd, wherever MXNet keeps it. Raises AttributeError."""
-    for module in (api, api.contrib, api._internal):
+    for module in (api, api.contrib, api._internal, api.random):
         if hasattr(module, op):
             return getattr(module, op)
     raise AttributeError("MXNet has no operator %r" % op)
@@ -49,21 +57,6 @@ def is_native(ctx=None):
     return backend.is_native and on_cpu and not _forced[-1]
 
 
-def sign(build, x, clip):
-    """sign with STE, of built-ins alone: sign_ste(0) is 0, so the second one lifts it to +1. clip alone would let the
-    gradient of NaN pass; the maximum with the lowest float32, elsewhere the identity, stops it."""
-    clipped = build("clip", build("_maximum_scalar", x, scalar=LOWEST), a_min=-clip, a_max=clip)
-    return build("sign_ste", build("_plus_scalar", build("sign_ste", clipped), scalar=0.5))
-
-
-def window(build, x, clip):
-    """Identity whose gradient passes where |x| <= clip."""
-    if build.is_native:
-        return build("_qnn_ste_identity", x, grad_clip=clip)
-    inside = build("_lesser_equal_scalar", build("abs", x), scalar=clip)
-    return build("where", inside, x, build("BlockGrad", x))
-
-
 def constant_pad(build, x, pad, value):
     """Pads the last len(pad) axes. MXNet's Pad takes 4-D and 5-D data only: 1-D padding borrows an axis."""
     if len(pad) == 1:
@@ -75,38 +68,20 @@ def constant_pad(build, x, pad, value):
     return build("Reshape", x, shape=(0, 0, -3)) if is_borrowed else x
 
 
-def quantize_data(build, x, act_bit, clip, pad=(), border=0):
-    """Quantized activations, padded by `border` where `pad` is given (see reference.quantize_activation)."""
-    if act_bit == 1 and build.is_native:
-        is_fused = len(pad) <= 2
-        x = build("_qnn_sign", x, grad_clip=clip, pad=tuple(pad) if is_fused else (), pad_value=border)
-        pad = () if is_fused else pad
-    elif act_bit == 1:
-        x = sign(build, x, clip)
-    elif act_bit < 32:
-        x = window(build, x, clip) if clip < 1 else x
-        x = quantize_k(build, build("clip", x, a_min=0.0, a_max=1.0), act_bit)
-    return constant_pad(build, x, pad, border) if any(pad) else x
+def data_terms(build, x, quantizer, pad=(), border=0):
+    """[(codes, scale), ...] of the data, codes padded by `border` where `pad` is given."""
+    if type(quantizer) is Sign and build.is_native and len(pad) <= 2:
+        return [(build("_qnn_sign", x, grad_clip=quantizer.clip, pad=tuple(pad), pad_value=border), None)]
+    terms = quantizer.terms(build, x, *build.parameters("act", quantizer))
+    return [(constant_pad(build, codes, pad, border) if any(pad) else codes, scale) for codes, scale in terms]
 
 
-def quantize_k(build, x, k_bits):
-    levels = float(2 ** k_bits - 1)
-    return build("_div_scalar", build("round_ste", build("_mul_scalar", x, scalar=levels)), scalar=levels)
-
-
-def quantize_weight(build, w, weight_bit, clip):
-    """Quantized weights (see reference.quantize_weight). The maximum is a constant to the gradient: it rescales the
-    whole tensor, and one weight's update would otherwise depend on which weight is the largest."""
-    if weight_bit == 1:
-        return sign(build, w, clip)
-    if weight_bit == 32:
-        return w
-    squashed = build("tanh", w)
-    limit = build("max", build("abs", build("BlockGrad", squashed)), keepdims=True)
-    limit = build("_mul_scalar", build("_maximum_scalar", limit, scalar=1e-12), scalar=2.0)
-    unit = build("elemwise_div", squashed, build("broadcast_like", limit, w))  # elemwise: infers w's shape
-    unit = quantize_k(build, build("_plus_scalar", unit, scalar=0.5), weight_bit)
-    return build("_minus_scalar", build("_mul_scalar", unit, scalar=2.0), scalar=1.0)
+def weight_terms(build, w, quantizer):
+    """[(codes, scale), ...] of the weights, by built-in operators alone: a native one needs the shape of its input,
+    which MXNet finds in its backward sweep."""
+    builtin = copy(build)
+    builtin.is_native = False
+    return quantizer.terms(builtin, w, *build.parameters("weight", quantizer))
 
 
 def per_filter(build, w, rank):
@@ -120,45 +95,71 @@ def per_filter(build, w, rank):
 def activation(build, data, options):
     """QActivation."""
     data = build.enter(data, "data")
-    if options.act_bit == 32:
-        return build.leave(data)
     if options.backward_only:
-        return build.leave(window(build, data, options.grad_clip))
-    return build.leave(quantize_data(build, data, options.act_bit, options.grad_clip))
+        is_quantized = options.act_quantizer.precision < 32
+        return build.leave(window(build, data, options.grad_clip) if is_quantized else data)
+    quantizer = options.act_quantizer
+    return build.leave(quantizer.quantize(build, data, *build.parameters("act", quantizer)))
 
 
-def _product(build, op, data, weight, bias, options, rank, data_options, **attributes):
-    """op(Q(data), Q(weight)), mapped to (K + dot)/2 for 1-bit layers with offset. `bias` only lends its shape here.
+def _operands(build, weight, bias, codes, options, rank):
+    """The weights and, where needed, the bias of `op`, which map 1-bit layers with offset to (K + dot)/2.
 
-    The offset stays two-dimensional up to SliceChannel: mx.viz.print_summary trips over operators that read vectors.
+    A `bias` only lends its shape here: MXNet infers it through `op`, but not through the broadcast_add to come. The
+    offset stays two-dimensional up to SliceChannel: mx.viz.print_summary trips over operators that read vectors.
     """
-    data = quantize_data(build, data, options.act_bit, options.grad_clip, **data_options)
-    quantized = quantize_weight(build, weight, options.weight_bit, options.grad_clip)
     if not options.has_offset and bias is None:
-        return build(op, data, quantized, no_bias=True, **attributes)
+        return (codes,)
     offset = build("_mul_scalar", per_filter(build, weight, rank), scalar=0.5 if options.has_offset else 0.0)
     if options.has_offset:
-        quantized = build("_mul_scalar", quantized, scalar=0.5)
-    if bias is not None:  # MXNet infers the shape of a bias through `op`, but not through the broadcast_add to come
+        codes = build("_mul_scalar", codes, scalar=0.5)
+    if bias is not None:
         offset = build("elemwise_add", offset, build("zeros_like", bias))
-    offset = build("SliceChannel", offset, num_outputs=1, axis=1, squeeze_axis=True)
-    return build(op, data, quantized, offset, no_bias=False, **attributes)
+    return codes, build("SliceChannel", offset, num_outputs=1, axis=1, squeeze_axis=True)
 
 
-def _scale_and_bias(build, out, weight, bias, options, rank, shape):
-    """out * scale + bias; `shape` makes one number per filter broadcast against `out`. Scales carry their gradient.
+def _sum_of_products(build, op, data, weights):
+    """sum over terms of op(data codes, weight operands) * (scale * scale), products rounded once, sums in order.
+
+    Returns (sum, one output of op, which has its shape).
+    """
+    total, out = None, None
+    for codes, data_scale in data:
+        for operands, weight_scale in weights:
+            out = op(codes, *operands)
+            value = scaled(build, out, _product_of_scales(build, data_scale, weight_scale))
+            total = value if total is None else build("elemwise_add", total, value)
+    return total, out
+
+
+def _product_of_scales(build, a, b):
+    """None, a number or a tensor (1, 1); numbers are multiplied as float32."""
+    if a is None or b is None:
+        return b if a is None else a
+    if isinstance(a, float) and isinstance(b, float):
+        return float(np.float32(a) * np.float32(b))
+    if isinstance(a, float) or isinstance(b, float):
+        number, tensor = (a, b) if isinstance(a, float) else (b, a)
+        return build("_mul_scalar", tensor, scalar=number)
+    return build("elemwise_mul", a, b)
+
+
+def _scale_and_bias(build, out, like, weight, bias, options, rank, shape, magnitudes):
+    """(out * scale) * magnitudes + bias; `shape` makes one number per filter broadcast against `out`. Scales carry
+    their gradient, magnitudes (XNOR-Net's K, or None) none.
 
     Shapes of weight and bias become known in MXNet's backward sweep only, and a native operator behind this one cannot
-    wait: the last node takes its shape from `out`.
+    wait: the last node takes its shape from `like`.
     """
-    result = out
     if options.scaling != "none":
         axes = () if options.scaling == "layer" else tuple(range(1, rank + 2))
         scale = build("mean", build("abs", weight), axis=axes, keepdims=True)
-        result = build("broadcast_mul", result, build("Reshape", scale, shape=shape))
+        out = build("broadcast_mul", out, build("Reshape", scale, shape=shape))
+    if magnitudes is not None:
+        out = build("broadcast_mul", out, magnitudes)
     if bias is not None:
-        result = build("broadcast_add", result, build("Reshape", bias, shape=shape))
-    return build("_identity_with_attr_like_rhs", result, out)
+        out = build("broadcast_add", out, build("Reshape", bias, shape=shape))
+    return tie(build, out, like)
 
 
 def _plain(build, op, data, weight, bias, **attributes):
@@ -177,13 +178,30 @@ def convolution(build, data, weight, bias, options):
         return build.leave(_plain(build, "Convolution", data, weight, bias, pad=o.pad, **geometry))
     bias = build.enter_bias(bias)
     is_bordered = o.border != 0 and any(o.pad)
-    data_options = dict(pad=o.pad, border=o.border) if is_bordered else {}
-    out = _product(build, "Convolution", data, weight, bias, o, rank, data_options,
-                   pad=(0,) * rank if is_bordered else o.pad, **geometry)
-    out = build("Reshape", out, shape=(-2,))
+    pad = (0,) * rank if is_bordered else o.pad
+
+    def product(*operands):
+        out = build("Convolution", *operands, no_bias=len(operands) < 3, pad=pad, **geometry)
+        return build("Reshape", out, shape=(-2,))
+
+    codes = data_terms(build, data, o.act_quantizer, *((o.pad, o.border) if is_bordered else ()))
+    weights = [(_operands(build, weight, bias, each, o, rank), scale)
+               for each, scale in weight_terms(build, weight, o.weight_quantizer)]
+    total, out = _sum_of_products(build, product, codes, weights)
     if o.scaling == "none" and bias is None:
-        return build.leave(out)
-    return build.leave(_scale_and_bias(build, out, weight, bias, o, rank, (1, -1) + (1,) * rank))
+        return build.leave(total)
+    magnitudes = _magnitudes_of_windows(build, data, weight, o, geometry) if o.scaling == "xnor" else None
+    return build.leave(_scale_and_bias(build, total, out, weight, bias, o, rank, (1, -1) + (1,) * rank, magnitudes))
+
+
+def _magnitudes_of_windows(build, data, weight, options, geometry):
+    """XNOR-Net's K, one map per filter: box filter over the window of the mean of |data| over the channels of a group.
+    The border counts as 0."""
+    grouped = build("Reshape", build("abs", build("BlockGrad", data)), shape=(0, -4, options.num_group, -1, -2))
+    ones = build("mean", build("ones_like", build("BlockGrad", weight)), axis=1, keepdims=True)
+    box = build("_mul_scalar", ones, scalar=1.0 / prod(options.kernel))
+    out = build("Convolution", build("mean", grouped, axis=2), box, no_bias=True, pad=options.pad, **geometry)
+    return build("Reshape", out, shape=(-2,))
 
 
 def fully_connected(build, data, weight, bias, options):
@@ -194,10 +212,23 @@ def fully_connected(build, data, weight, bias, options):
     if o.is_float:
         return build.leave(_plain(build, "FullyConnected", data, weight, bias, **shape))
     bias = build.enter_bias(bias)
-    out = _product(build, "FullyConnected", data, weight, bias, o, 0, {}, **shape)
+
+    def product(*operands):
+        return build("FullyConnected", *operands, no_bias=len(operands) < 3, **shape)
+
+    weights = [(_operands(build, weight, bias, each, o, 0), scale)
+               for each, scale in weight_terms(build, weight, o.weight_quantizer)]
+    total, out = _sum_of_products(build, product, data_terms(build, data, o.act_quantizer), weights)
     if o.scaling == "none" and bias is None:
-        return build.leave(out)
+        return build.leave(total)
+    magnitudes = None
+    if o.scaling == "xnor":  # K of a row
+        size = build("abs", build("BlockGrad", data))
+        size = build("Flatten", size) if o.flatten else size
+        magnitudes = build("Reshape", build("mean", size, axis=-1, keepdims=True), shape=(-1, 1))
     if o.flatten:
-        return build.leave(_scale_and_bias(build, out, weight, bias, o, 0, (1, -1)))
-    rows = build("Reshape", out, shape=(-1, o.num_hidden))  # broadcasting needs equal ranks
-    return build.leave(build("reshape_like", _scale_and_bias(build, rows, weight, bias, o, 0, (1, -1)), out))
+        return build.leave(_scale_and_bias(build, total, out, weight, bias, o, 0, (1, -1), magnitudes))
+    rows = build("Reshape", total, shape=(-1, o.num_hidden))  # broadcasting needs equal ranks
+    like = build("Reshape", out, shape=(-1, o.num_hidden))
+    return build.leave(build("reshape_like", _scale_and_bias(build, rows, like, weight, bias, o, 0, (1, -1),
+                                                             magnitudes), out))

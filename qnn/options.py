@@ -5,10 +5,16 @@ and dropped; unknown ones are an error that lists the known.
 """
 import warnings
 from dataclasses import dataclass, field, fields
+from typing import Any
 
-SCALINGS = ("none", "layer", "filter")
+from . import quantizers
+
+SCALINGS = ("none", "layer", "filter", "xnor")
 LAYOUTS = {1: "NCW", 2: "NCHW", 3: "NCDHW"}
 IGNORED = ("workspace", "cudnn_tune", "cudnn_off", "gradient_update_mode", "quantization")
+
+TRAINED = {"QActivation": ("gamma", "levels", "residual"),
+           "layers": ("act_gamma", "weight_gamma", "weight_negative", "weight_positive")}
 
 
 class OptionError(ValueError):
@@ -44,9 +50,13 @@ class _Options:
     act_bit: int = 1
     grad_clip: float = 1.0
 
+    @property
+    def where(self):
+        """How error sentences call the layer."""
+        return "%s '%s'" % (self.op, self.name) if self.name else self.op
+
     def fail(self, argument, expected, got):
-        layer = "%s '%s'" % (self.op, self.name) if self.name else self.op
-        raise OptionError("%s: %s is %s, got %r" % (layer, argument, expected, got))
+        raise OptionError("%s: %s is %s, got %r" % (self.where, argument, expected, got))
 
     def convert(self, argument, convert, expected, allowed=lambda value: True):
         value = getattr(self, argument)
@@ -62,6 +72,28 @@ class _Options:
         self.convert("act_bit", _integer, "1..32", lambda v: 1 <= v <= 32)
         self.convert("grad_clip", float, "a number above 0", lambda v: v > 0)
 
+    def resolve(self, side):
+        """Makes `act_quantizer` (side "act") or `weight_quantizer` the object that it, or else the bits, mean."""
+        argument, bits = side + "_quantizer", side + "_bit"
+        chosen, width = getattr(self, argument), getattr(self, bits)
+        try:
+            quantizer = quantizers.of_bits(side, width, self.grad_clip) if chosen is None else quantizers.get(chosen)
+        except ValueError as error:
+            raise OptionError("%s: %s: %s" % (self.where, argument, error)) from None
+        if side not in quantizer.sides:
+            self.fail(argument, "a quantizer for %s" % {"act": "data", "weight": "weights"}[side], str(quantizer))
+        if width not in (1, quantizer.precision):
+            self.fail(bits, "left out, or %d as %s has" % (quantizer.precision, quantizer), width)
+        setattr(self, argument, quantizer)
+        setattr(self, bits, quantizer.precision)
+
+    @property
+    def parameters(self):
+        """{"act_gamma": (shape, initial values), ...} of what the quantizers train, in order."""
+        return {"%s_%s" % (side, role): (shape, initial) for side in ("act", "weight")
+                if hasattr(self, side + "_quantizer")
+                for role, shape, initial in getattr(self, side + "_quantizer").parameters}
+
     def attributes(self):
         """Marks of the layer's last node, {"__qnn_act_bit__": "1", ...}: the converter finds layers by them alone."""
         marks = {"__qnn_%s__" % f.name: str(getattr(self, f.name)) for f in fields(self) if f.name != "name"}
@@ -70,14 +102,19 @@ class _Options:
 
 @dataclass
 class ActivationOptions(_Options):
-    """QActivation: act_bit 1..32, backward_only (forward is the identity, the gradient window stays), grad_clip."""
+    """QActivation: act_bit 1..32 or act_quantizer, backward_only (forward is the identity, the gradient window stays),
+    grad_clip."""
 
     op = "QActivation"
     backward_only: bool = False
+    act_quantizer: Any = None
 
     def __post_init__(self):
         super().__post_init__()
         self.convert("backward_only", _boolean, "True or False")
+        self.resolve("act")
+        if self.backward_only and self.parameters:
+            self.fail("backward_only", "False for %s, which trains parameters" % self.act_quantizer, True)
 
 
 @dataclass
@@ -86,6 +123,8 @@ class _LayerOptions(_Options):
     weight_bit: int = 1
     no_offset: bool = False
     scaling: str = "none"
+    act_quantizer: Any = None
+    weight_quantizer: Any = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -93,15 +132,18 @@ class _LayerOptions(_Options):
         self.convert("no_bias", _boolean, "True or False")
         self.convert("no_offset", _boolean, "True or False")
         self.convert("scaling", str, "one of %s" % ", ".join(SCALINGS), lambda v: v in SCALINGS)
+        self.resolve("act")
+        self.resolve("weight")
 
     @property
     def is_float(self):
         """32/32 bits: the plain MXNet operator."""
-        return self.act_bit == self.weight_bit == 32
+        return self.act_quantizer == self.weight_quantizer == quantizers.Identity()
 
     @property
     def is_one_bit(self):
-        return self.act_bit == self.weight_bit == 1
+        """-1 and +1 on both sides, without scales of their own: what runs on one bit plane by itself."""
+        return self.act_quantizer.is_sign and self.weight_quantizer.is_sign
 
     @property
     def has_offset(self):
@@ -157,6 +199,39 @@ class ConvolutionOptions(_LayerOptions):
         return self.pad_value if self.act_bit == 1 else 0
 
 
+def residual_quantizer(name, quantizer, levels, residual):
+    """QActivation's `quantizer`, or what its `levels` and `residual` mean. Raises OptionError."""
+    layer = "QActivation '%s'" % name if name else "QActivation"
+    if levels is None and residual is None:
+        return quantizer
+    if quantizer is not None:
+        raise OptionError("%s: quantizer is left out where levels and residual are given, got %r" % (layer, quantizer))
+    if residual not in ("rebnet", "isometric"):
+        raise OptionError("%s: residual is 'rebnet' or 'isometric' where levels is given, got %r" % (layer, residual))
+    try:
+        return quantizers.get(residual, levels=levels)
+    except ValueError as error:
+        raise OptionError("%s: %s" % (layer, error)) from None
+
+
+def trained(options, given):
+    """`given` without what is None: {"act_gamma": symbol or array, ...}. Raises OptionError for what nothing trains."""
+    given = {key: value for key, value in given.items() if value is not None}
+    for key, value in given.items():
+        if key not in options.parameters:
+            options.fail(key, "left out: %s has no such parameter" % (
+                getattr(options, key.split("_")[0] + "_quantizer", "a QActivation")), value)
+    return given
+
+
+def has_one_bit(marks):
+    """True where these marks are of a layer of signs on both sides; older graphs have no marks of quantizers."""
+    def is_sign(side):
+        text = marks.get("__qnn_%s_quantizer__" % side)
+        return marks.get("__qnn_%s_bit__" % side) == "1" and (text is None or quantizers.get(text).is_sign)
+    return is_sign("act") and is_sign("weight")
+
+
 def legacy(op, name, unknown, known):
     """Takes BMXNet's extra attributes out of `unknown`; returns {"scaling": ...} for its scaling_mode.
 
@@ -169,6 +244,8 @@ def legacy(op, name, unknown, known):
         raise OptionError("%s: binarized_weights_only marks a packed BMXNet model; convert it with "
                           "`qnn convert --from bmxnet PREFIX EPOCH`" % layer)
     if rest:
+        known = {"quantizer" if name == "act_quantizer" and op == "QActivation" else name for name in known}
+        known.update(TRAINED["QActivation" if op == "QActivation" else "layers"])
         raise OptionError("%s: unknown argument %s; known: %s"
                           % (layer, ", ".join(map(repr, sorted(rest))), ", ".join(sorted(known))))
     if mode not in ("none", "forward", "backward"):

@@ -2,57 +2,27 @@
 are tested against it, integers exactly.
 
     1-bit layer:  y = (K + dot) / 2  in 0..K, or dot in -K..K with no_offset;  dot = sum_k q(x_k) q(w_k)
+    others:       y = sum over terms of dot(codes, codes) * (scale * scale)      (quantizers: reference_quantizers.py)
     then          y = y * scale + bias
 """
 import numpy as np
 
 from .bits import WORD_BITS, WORD_DTYPE, words_for
+from .reference_quantizers import (
+    activation_terms,
+    quantize_activation,
+    quantize_k,
+    quantize_weight,
+    round_half_away,
+    sign,
+    ste_window,
+    weight_terms,
+)
 
-# ---- quantizers ------------------------------------------------------------------------------------------------------
-
-
-def sign(x):
-    """q(x) = -1 if x < 0 else +1, as float32: 0, -0.0 and NaN give +1 (BMXNet's det_sign)."""
-    return np.where(np.asarray(x) < 0, np.float32(-1), np.float32(1))
-
-
-def ste_window(x, grad_clip=1.0):
-    """Gradient of the clipped straight-through estimator: 1 where |x| <= grad_clip (inclusive), else 0; 0 for NaN."""
-    return (np.abs(np.asarray(x)) <= np.float32(grad_clip)).astype(np.float32)
-
-
-def round_half_away(x):
-    """Rounds to the nearest integer, halves away from zero (C's roundf, MXNet's round), in float32."""
-    x = np.asarray(x, np.float32)
-    return np.trunc(x) + np.sign(x) * (np.abs(x - np.trunc(x)) >= np.float32(0.5))
-
-
-def quantize_k(x, k_bits):
-    """round((2^k - 1) x) / (2^k - 1), computed in float32. x in [0, 1]. (DoReFa-Net, arXiv:1606.06160, eq. 5)"""
-    levels = np.float32(2 ** k_bits - 1)
-    return (round_half_away(np.asarray(x, np.float32) * levels) / levels).astype(np.float32)
-
-
-def quantize_activation(x, act_bit):
-    """1 bit: sign(x); 2..31 bits: quantize_k(clip(x, 0, 1)); 32 bits: x."""
-    x = np.asarray(x, np.float32)
-    if act_bit == 1:
-        return sign(x)
-    return x if act_bit == 32 else quantize_k(np.clip(x, 0, 1), act_bit)
-
-
-def quantize_weight(w, weight_bit):
-    """1 bit: sign(w); 2..31 bits: 2 quantize_k(tanh(w) / (2 max|tanh(w)|) + 1/2) - 1 (DoReFa-Net, eq. 9); 32 bits:
-    w."""
-    w = np.asarray(w, np.float32)
-    if weight_bit == 1:
-        return sign(w)
-    if weight_bit == 32:
-        return w
-    squashed = np.tanh(w)
-    limit = np.maximum(np.abs(squashed).max(), np.float32(1e-12))
-    return 2 * quantize_k(squashed / (2 * limit) + np.float32(0.5), weight_bit) - 1
-
+__all__ = ["convolution", "dot_bits", "finish", "inner_image", "max_pool_bits", "pack_bits", "pack_filters",
+           "pack_nchw", "pack_rows", "pad_image", "pool_positions", "popcount", "q_convolution", "q_convolution_grad",
+           "q_fully_connected", "q_fully_connected_grad", "quantize_activation", "quantize_k", "quantize_weight",
+           "round_half_away", "sign", "ste_window", "threshold_bits", "unpack_rows", "weight_scale", "xgemm"]
 
 # ---- packing ---------------------------------------------------------------------------------------------------------
 
@@ -197,7 +167,7 @@ def convolution(x, w, stride=(1, 1), dilate=(1, 1), num_group=1):
 
 
 def weight_scale(w, scaling):
-    """Scale of a layer's output: 'none' 1, 'layer' mean|w|, 'filter' mean|w| of each filter (XNOR-Net,
+    """Scale of a layer's output: 'none' 1, 'layer' mean|w|, 'filter' and 'xnor' mean|w| of each filter (XNOR-Net,
     arXiv:1603.05279)."""
     w = np.abs(np.asarray(w, np.float32))
     if scaling == "none":
@@ -219,30 +189,63 @@ def finish(accum, shape=(1, -1), scale=None, bias=None, mean=None, residual=None
     return out + np.asarray(residual, np.float32) if residual is not None else out
 
 
-def _finish(dot, k, shape, is_one_bit, no_offset, scale, bias, mean=None, residual=None):
-    accum = (dot + k) / 2 if is_one_bit and not no_offset else dot
-    return finish(accum.astype(np.float32), shape, scale, bias, mean, residual)
+def _layer(product, act, weight, k, shape, has_offset, scale, bias, magnitudes):
+    """sum over terms of product(codes, codes) * (scale * scale), each rounded to float32, in order; finished."""
+    has_offset = has_offset and all(scale is None for _, scale in act + weight)
+    total = None
+    for data_codes, data_scale in act:
+        for weight_codes, weight_scale_ in weight:
+            out = product(data_codes, weight_codes)
+            out = ((out + k) / 2 if has_offset else out).astype(np.float32)
+            scales = [np.float32(s) for s in (data_scale, weight_scale_) if s is not None]
+            out = out * np.prod(scales, dtype=np.float32) if scales else out
+            total = out if total is None else total + out
+    if magnitudes is None:
+        return finish(total, shape, scale, bias)
+    return finish(finish(total, shape, scale) * magnitudes, shape, bias=bias)
 
 
 def q_convolution(x, w, bias=None, stride=(1, 1), dilate=(1, 1), pad=(0, 0), num_group=1, act_bit=1, weight_bit=1,
-                  pad_value=1, no_offset=False, scaling="none"):
+                  pad_value=1, no_offset=False, scaling="none", act=None, weight=None):
     """QConvolution. x: (N, C, H, W), w: (F, C/num_group, kh, kw), bias: (F,) float32 -> (N, F, OH, OW) float32.
 
-    Data is quantized, then padded with `pad_value` (with 0 where act_bit > 1), then convolved with quantized weights.
+    act, weight: terms [(codes, scale), ...] of data and weights, as reference_quantizers.terms gives them, act_bit and
+    weight_bit their precision; None: by bits. Codes of the data are padded with `pad_value` (with 0 where act_bit > 1),
+    then convolved with those of the weights; signs on both sides give (K + dot)/2 in place of dot.
     """
-    xq = quantize_activation(x, act_bit)
+    act = activation_terms(x, act_bit) if act is None else act
+    weight = weight_terms(w, weight_bit) if weight is None else weight
+    border = ((0, 0), (0, 0), (pad[0],) * 2, (pad[1],) * 2)
     fill = pad_value if act_bit == 1 else 0
-    xq = np.pad(xq, ((0, 0), (0, 0), (pad[0],) * 2, (pad[1],) * 2), constant_values=fill)
-    dot = convolution(xq, quantize_weight(w, weight_bit), stride, dilate, num_group)
-    scale = None if scaling == "none" else weight_scale(w, scaling)
-    return _finish(dot, np.prod(w.shape[1:]), (1, -1, 1, 1), act_bit == weight_bit == 1, no_offset, scale, bias)
+
+    def product(data_codes, weight_codes):
+        padded = np.pad(data_codes, border, constant_values=fill)
+        return convolution(padded, weight_codes, stride, dilate, num_group)
+
+    magnitudes = None
+    if scaling == "xnor":
+        n, c, h, width = x.shape
+        means = np.abs(np.asarray(x, np.float32)).reshape(n, num_group, c // num_group, h, width).mean(2)
+        box = np.full((len(w), 1) + w.shape[2:], 1 / np.prod(w.shape[2:]), np.float32)
+        magnitudes = convolution(np.pad(means, border), box, stride, dilate, num_group).astype(np.float32)
+    has_offset = act_bit == weight_bit == 1 and not no_offset
+    return _layer(product, act, weight, np.prod(w.shape[1:]), (1, -1, 1, 1), has_offset,
+                  None if scaling == "none" else weight_scale(w, scaling), bias, magnitudes)
 
 
-def q_fully_connected(x, w, bias=None, act_bit=1, weight_bit=1, no_offset=False, scaling="none"):
-    """QFullyConnected. x: (N, K), w: (num_hidden, K), bias: (num_hidden,) float32 -> (N, num_hidden) float32."""
-    dot = quantize_activation(x, act_bit).astype(np.float64) @ quantize_weight(w, weight_bit).astype(np.float64).T
-    scale = None if scaling == "none" else weight_scale(w, scaling)
-    return _finish(dot, w.shape[1], (1, -1), act_bit == weight_bit == 1, no_offset, scale, bias)
+def q_fully_connected(x, w, bias=None, act_bit=1, weight_bit=1, no_offset=False, scaling="none", act=None, weight=None):
+    """QFullyConnected. x: (N, K), w: (num_hidden, K), bias: (num_hidden,) float32 -> (N, num_hidden) float32. act,
+    weight: as q_convolution has them."""
+    act = activation_terms(x, act_bit) if act is None else act
+    weight = weight_terms(w, weight_bit) if weight is None else weight
+
+    def product(data_codes, weight_codes):
+        return data_codes.astype(np.float64) @ weight_codes.astype(np.float64).T
+
+    magnitudes = np.abs(np.asarray(x, np.float32)).mean(1, keepdims=True) if scaling == "xnor" else None
+    has_offset = act_bit == weight_bit == 1 and not no_offset
+    return _layer(product, act, weight, w.shape[1], (1, -1), has_offset,
+                  None if scaling == "none" else weight_scale(w, scaling), bias, magnitudes)
 
 
 # ---- gradients of the 1-bit layers, scaling='none' -------------------------------------------------------------------

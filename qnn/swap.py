@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 
 import mxnet as mx
 
+from . import quantizers
 from . import symbol as operators
 from .graph import Graph, splice
 from .options import LAYOUTS, ConvolutionOptions
@@ -23,7 +24,7 @@ UNSWAPPED = {"Deconvolution", "Convolution_v1", "_contrib_DeformableConvolution"
              "_contrib_ModulatedDeformableConvolution", "_qnn_packed_convolution", "_qnn_packed_fully_connected",
              "_qnn_bits_convolution", "_qnn_float_convolution"}
 WORDS = ("first", "last", "depthwise", "1x1")
-LAYER_OPTIONS = ("pad_value", "no_offset", "scaling", "grad_clip")
+LAYER_OPTIONS = ("pad_value", "no_offset", "scaling", "grad_clip", "act_quantizer", "weight_quantizer")
 RELU_MODES = ("drop", "keep")
 
 
@@ -77,8 +78,10 @@ def swap(symbol, act_bit=1, weight_bit=1, skip=("first", "last"), only=None, rel
     symbol: a Symbol, or a Graph; it is not modified. act_bit, weight_bit: 1..32. skip, only: words and patterns:
     "first", "last" (layer with weights, in graph order), "depthwise", "1x1", or layer names with wildcards
     ("stage1_*"); skip wins, only=None means all. relu: "drop" lets layers with act_bit=1 read what a ReLU before them
-    reads (see traps.py), "keep" leaves ReLUs alone. layer_options: pad_value, no_offset, scaling, grad_clip, as
-    QConvolution has them. Layers without a quantized form and layers already quantized are kept; the report says why.
+    reads (see traps.py), "keep" leaves ReLUs alone; the same for other bipolar codes, of which a ReLU takes half.
+    layer_options: pad_value, no_offset, scaling, grad_clip, act_quantizer, weight_quantizer, as QConvolution has them.
+    With act_quantizer there is no QActivation: the layer quantizes by itself, and two gradients would multiply. Layers
+    without a quantized form and layers already quantized are kept; the report says why.
     Returns (Symbol, SwapReport). Raises ValueError.
     """
     checked = _check(act_bit, weight_bit, relu, layer_options)
@@ -92,10 +95,11 @@ def swap(symbol, act_bit=1, weight_bit=1, skip=("first", "last"), only=None, rel
     reasons = _reasons_to_keep(layers, _words(skip), None if only is None else _words(only), checked.is_float)
     chosen = [node for node in layers if node not in reasons]
     report = SwapReport([_row(node, reasons, checked) for node in layers])
-    if checked.act_bit == 1 and relu == "drop":
+    if checked.act_quantizer.code == "bipolar" and relu == "drop":
         report.removed_relus, report.bypassed_relus = drop_relus(graph, chosen)
     report.warnings = _warnings(graph, chosen, checked.attributes())
-    options = {name: getattr(checked, name) for name in ("act_bit", "weight_bit", *LAYER_OPTIONS)}
+    options = {"act_bit": checked.act_bit, "weight_bit": checked.weight_bit, "grad_clip": checked.grad_clip,
+               **layer_options}
     for node in chosen:
         _replace(graph, node, options)
     return mx.sym.load_json(graph.to_json()), report
@@ -206,7 +210,8 @@ def _warnings(graph, chosen, marks):
     warnings = ["layers inside the control flow of '%s' are not looked at" % node.name
                 for node in graph.nodes() if "subgraphs" in node.extra]
     warnings += [] if chosen else ["no layer was replaced"]
-    return warnings + (find_traps(graph, chosen, marks) if marks["__qnn_act_bit__"] == "1" else [])
+    is_sign = quantizers.get(marks["__qnn_act_quantizer__"]).is_sign
+    return warnings + (find_traps(graph, chosen, marks) if is_sign else [])
 
 
 # ---- the replacement -------------------------------------------------------------------------------------------------
@@ -243,7 +248,7 @@ def _replace(graph, node, options):
 def _activation(data, name, options):
     """QActivation; its gradient half alone where the window is smaller than the quantized values: the layer quantizes
     by itself, and its own window would stop every gradient behind values of +1 and -1."""
-    if options["act_bit"] == 32:
+    if options["act_bit"] == 32 or options.get("act_quantizer") is not None:
         return data
     grad_clip = options["grad_clip"]
     return operators.QActivation(data, options["act_bit"], backward_only=grad_clip < 1, grad_clip=grad_clip, name=name)

@@ -4,6 +4,8 @@
     a 1-bit layer gives 0..K or -K..K: without BatchNorm the next one reads +1 everywhere, or gets no gradient
     the network's own input: pixels of 0..255 are never negative                                            (find_traps)
 """
+from .options import has_one_bit
+
 LOWER_LIMITS = {"_maximum_scalar": "scalar", "clip": "a_min"}  # attribute that is 0 where the operator is a ReLU
 PASSING = {"Flatten", "Reshape", "expand_dims", "squeeze", "transpose", "SwapAxis", "Dropout", "_copy", "Concat",
            "SliceChannel", "slice", "slice_axis", "Pooling", "_contrib_AdaptiveAvgPooling2D"}
@@ -79,7 +81,7 @@ def find_origins(graph, is_origin, through):
 
 def _is_integer_layer(attrs, has_offset):
     """True where these marks are of a 1-bit layer that gives counts 0..K (has_offset), or integers -K..K."""
-    if not attrs.get("__qnn_act_bit__") == attrs.get("__qnn_weight_bit__") == "1":
+    if not has_one_bit(attrs):
         return False
     if attrs.get("__qnn_no_offset__") != "True":
         return has_offset

@@ -147,7 +147,7 @@ def test_repr():
     (lambda: QDense(0), "num_hidden"),
     (lambda: QDense(3, bits=33), "act_bit is 1..32, got 33"),
     (lambda: QDense(3, bits=(1, 0)), "weight_bit is 1..32, got 0"),
-    (lambda: QDense(3, scaling="foo"), "scaling is one of none, layer, filter, got 'foo'"),
+    (lambda: QDense(3, scaling="foo"), "scaling is one of none, layer, filter, xnor, got 'foo'"),
     (lambda: QConv2D(3, 3, pad_value=2), "pad_value is -1, 0 or 1, got 2"),
     (lambda: QConv2D(3, 3, groups=2), "num_group is a divisor of num_filter=3, got 2"),
     (lambda: QConv2D(4, 3, groups=0), "num_group"),

@@ -29,8 +29,8 @@ BAD = [  # op, arguments, sentence behind "QConvolution 'layer': "
     ("QConvolution", dict(CONV, act_bit="2.5"), "act_bit is 1..32, got '2.5'"),
     ("QConvolution", dict(CONV, pad_value=2), "pad_value is -1, 0 or 1, got 2"),
     ("QConvolution", dict(CONV, pad_value=0.5), "pad_value is -1, 0 or 1, got 0.5"),
-    ("QConvolution", dict(CONV, scaling="foo"), "scaling is one of none, layer, filter, got 'foo'"),
-    ("QConvolution", dict(CONV, scaling=True), "scaling is one of none, layer, filter, got True"),
+    ("QConvolution", dict(CONV, scaling="foo"), "scaling is one of none, layer, filter, xnor, got 'foo'"),
+    ("QConvolution", dict(CONV, scaling=True), "scaling is one of none, layer, filter, xnor, got True"),
     ("QConvolution", dict(CONV, no_offset="no"), "no_offset is True or False, got 'no'"),
     ("QConvolution", dict(CONV, no_bias=2), "no_bias is True or False, got 2"),
     ("QConvolution", dict(num_filter=4), "kernel is a tuple of 1 to 3 sizes, got ()"),
@@ -93,10 +93,12 @@ def test_option_errors_are_value_errors():
 
 @BOTH
 @pytest.mark.parametrize("op,options,known", [
-    ("QActivation", {}, "act_bit, backward_only, grad_clip"),
-    ("QFullyConnected", DENSE, "act_bit, flatten, grad_clip, no_bias, no_offset, num_hidden, scaling, weight_bit"),
-    ("QConvolution", CONV, "act_bit, dilate, grad_clip, kernel, layout, no_bias, no_offset, num_filter, num_group, "
-                           "pad, pad_value, scaling, stride, weight_bit"),
+    ("QActivation", {}, "act_bit, backward_only, gamma, grad_clip, levels, quantizer, residual"),
+    ("QFullyConnected", DENSE, "act_bit, act_gamma, act_quantizer, flatten, grad_clip, no_bias, no_offset, num_hidden, "
+                               "scaling, weight_bit, weight_gamma, weight_negative, weight_positive, weight_quantizer"),
+    ("QConvolution", CONV, "act_bit, act_gamma, act_quantizer, dilate, grad_clip, kernel, layout, no_bias, no_offset, "
+                           "num_filter, num_group, pad, pad_value, scaling, stride, weight_bit, weight_gamma, "
+                           "weight_negative, weight_positive, weight_quantizer"),
 ])
 def test_unknown_arguments_list_the_known_ones(op, options, known, make):
     with pytest.raises(OptionError) as caught:

@@ -16,7 +16,13 @@ WEIGHTED = ("Convolution", "Deconvolution", "FullyConnected")
 def why_float(layer, model):
     """Why a layer cannot be packed, as a sentence; None where it can."""
     if not layer.options.is_one_bit:
-        return "%d-bit data, %d-bit weights: only 1/1 is packed" % (layer.options.act_bit, layer.options.weight_bit)
+        options = layer.options
+        if options.act_bit == options.weight_bit == 1:
+            return "data by %s, weights by %s: only signs are packed" % (
+                options.act_quantizer, options.weight_quantizer)
+        return "%d-bit data, %d-bit weights: only 1/1 is packed" % (options.act_bit, options.weight_bit)
+    if layer.options.scaling == "xnor":
+        return "scaling='xnor' multiplies by a map of float data"
     if layer.op == "QConvolution" and len(layer.options.kernel) != 2:
         return "a %d-D convolution: only 2-D ones are packed" % len(layer.options.kernel)
     weight, _ = layer.inputs["weight"]
