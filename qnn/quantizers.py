@@ -5,7 +5,7 @@
 Formulas, gradients and papers: quantizers_binary.py, quantizers_uniform.py, quantizers_ternary.py,
 quantizers_residual.py; in numpy: reference_quantizers.py.
 """
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from .quantizers_base import REGISTRY, Quantizer, parse, register
@@ -80,10 +80,9 @@ def get(quantizer, **arguments):
     else:
         raise ValueError("a quantizer is a name, an object or a function f(F, x), got %r; names: %s"
                          % (quantizer, ", ".join(sorted(REGISTRY))))
-    known = [name for name in kind.__dataclass_fields__ if name != "call"]
+    known = {f.name: f.default is MISSING for f in fields(kind) if f.name != "call"}
     unknown = sorted(set(arguments) - set(known))
-    missing = sorted(name for name in ("bits", "levels") if name in known and name not in arguments
-                     and kind.__dataclass_fields__[name].default.__class__.__name__ == "_MISSING_TYPE")
+    missing = sorted(name for name, is_needed in known.items() if is_needed and name not in arguments)
     if unknown or missing:
         raise ValueError("quantizer %s: %s argument %s; known: %s" % (
             kind.name, "unknown" if unknown else "missing", ", ".join(unknown or missing), ", ".join(known) or "none"))

@@ -10,7 +10,7 @@ import ast
 from dataclasses import MISSING, dataclass, fields
 from typing import ClassVar, Optional
 
-LOWEST = -3.4028234663852886e38
+MAX = 3.4028234663852886e38  # of float32
 LEAST = 1e-12  # below every scale that is divided by
 DATA, WEIGHT = "act", "weight"  # sides; also the prefixes of the names of parameters
 REGISTRY: dict[str, type] = {}
@@ -76,16 +76,16 @@ class Quantizer:
             self.fail(argument, "%d..%d" % (low, high))
         object.__setattr__(self, argument, int(value))
 
-    def check_positive(self, argument):
+    def check_positive(self, argument, limit=MAX):
         value = getattr(self, argument)
-        if isinstance(value, bool) or not _is_positive(value):
+        if isinstance(value, bool) or not _is_positive(value, limit):
             self.fail(argument, "a number above 0")
         object.__setattr__(self, argument, float(value))
 
 
-def _is_positive(value):
+def _is_positive(value, limit=MAX):
     try:
-        return 0 < float(value) < float("inf")
+        return 0 < float(value) <= limit
     except (TypeError, ValueError):
         return False
 
@@ -114,9 +114,13 @@ def parse(text):
             return tree.id, {}
         if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name) or tree.args:
             raise problem
-        return tree.func.id, {str(word.arg): ast.literal_eval(word.value) for word in tree.keywords}
+        return tree.func.id, {str(word.arg): _literal(word.value) for word in tree.keywords}
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise problem from None
+
+
+def _literal(node):
+    return float("inf") if isinstance(node, ast.Name) and node.id == "inf" else ast.literal_eval(node)
 
 
 # ---- compositions ----------------------------------------------------------------------------------------------------
@@ -127,7 +131,7 @@ def sign(build, x, clip):
     gradient of NaN pass; the maximum with the lowest float32, elsewhere the identity, stops it."""
     if build.is_native:
         return build("_qnn_sign", x, grad_clip=clip)
-    clipped = build("clip", build("_maximum_scalar", x, scalar=LOWEST), a_min=-clip, a_max=clip)
+    clipped = build("clip", build("_maximum_scalar", x, scalar=-MAX), a_min=-clip, a_max=clip)
     return build("sign_ste", build("_plus_scalar", build("sign_ste", clipped), scalar=0.5))
 
 

@@ -8,20 +8,21 @@
 """
 from dataclasses import dataclass
 
-from .quantizers_base import LOWEST, WEIGHT, Quantizer, ghost, register, sign, whole, with_gradient
+from .quantizers_base import MAX, WEIGHT, Quantizer, ghost, register, sign, whole, with_gradient
 
 
 @register
 @dataclass(frozen=True)
 class Sign(Quantizer):
-    """sign with the clipped straight-through gradient: it passes where |x| <= clip (inclusive)."""
+    """sign with the clipped straight-through gradient: it passes where |x| <= clip (inclusive), everywhere with
+    clip=inf."""
 
     name = "sign"
     is_sign = True
     clip: float = 1.0
 
     def __post_init__(self):
-        self.check_positive("clip")
+        self.check_positive("clip", float("inf"))
 
     def terms(self, build, x):
         return [(sign(build, x, self.clip), None)]
@@ -37,7 +38,7 @@ class ApproxSign(Quantizer):
 
     def terms(self, build, x):
         """y = c (2 - |c|) with c = clip(x, -1, 1) has that derivative and the sign of x, even where x is denormal."""
-        c = build("clip", build("_maximum_scalar", x, scalar=LOWEST), a_min=-1.0, a_max=1.0)
+        c = build("clip", build("_maximum_scalar", x, scalar=-MAX), a_min=-1.0, a_max=1.0)
         y = build("elemwise_mul", c, build("_rminus_scalar", build("abs", c), scalar=2.0))
         return [(sign(build, y, 2.0), None)]  # |y| <= 1: the window of 2 passes it all
 
@@ -55,9 +56,10 @@ class SwishSign(Quantizer):
         self.check_positive("beta")
 
     def terms(self, build, x):
-        """The derivative is a constant factor, computed as 2 beta s (1 - s) (2 + beta x (1 - 2s)): no cosh overflows.
-        ghost(x) is 0, so that multiplying it changes gradients alone."""
-        t = build("clip", build("_mul_scalar", build("BlockGrad", x), scalar=self.beta), a_min=-80.0, a_max=80.0)
+        """The derivative is a constant factor, computed as 2 beta s (1 - s) (2 + t (1 - 2s)) with t = -|beta x|: it is
+        even, no cosh overflows, and 1 - s does not cancel. ghost(x) is 0: multiplying it changes gradients alone."""
+        t = build("_mul_scalar", build("abs", build("BlockGrad", x)), scalar=-self.beta)
+        t = build("clip", t, a_min=-80.0, a_max=0.0)
         s = build("sigmoid", t)
         bell = build("elemwise_mul", s, build("_rminus_scalar", s, scalar=1.0))
         skew = build("elemwise_mul", t, build("_rminus_scalar", build("_mul_scalar", s, scalar=2.0), scalar=1.0))
@@ -91,13 +93,15 @@ class StochasticBinary(Quantizer):
     sides = (WEIGHT,)
 
     def terms(self, build, x):
-        """Dropout tells training from inference inside one graph: what it makes of a one is 1 in inference only."""
+        """Dropout tells training from inference inside one graph: what it makes of a one is 1 in inference only. Cast
+        tells its type: Dropout cannot wait for it."""
         w = build("BlockGrad", x)
         probability = build("clip", build("_mul_scalar", build("_plus_scalar", w, scalar=1.0), scalar=0.5), a_min=0.0,
                             a_max=1.0)
         is_up = build("_lesser", build("uniform_like", w), probability)
         drawn = build("_minus_scalar", build("_mul_scalar", is_up, scalar=2.0), scalar=1.0)
-        is_one = build("Dropout", whole(build, "max", build("ones_like", w)), p=0.5)
+        one = build("Cast", whole(build, "max", build("ones_like", w)), dtype="float32")
+        is_one = build("Dropout", one, p=0.5)
         is_training = build("_not_equal_scalar", is_one, scalar=1.0)
         fixed = sign(build, w, 1.0)
         change = build("broadcast_mul", build("elemwise_sub", drawn, fixed), is_training)

@@ -35,7 +35,8 @@ class _Ternary(Quantizer):
 @register
 @dataclass(frozen=True)
 class Ternary(_Ternary):
-    """A fixed threshold, no scale. threshold=0.5 is fixed(bits=2, fraction=0, narrow=True)."""
+    """A fixed threshold, no scale. threshold=0.5 is fixed(bits=2, fraction=0, narrow=True). Weights need to start on
+    both sides of it, as mx.init.Uniform(1) makes them: Xavier's are all 0 in wide layers."""
 
     name = "ternary"
     code = "ternary"
@@ -44,7 +45,7 @@ class Ternary(_Ternary):
 
     def __post_init__(self):
         self.check_positive("threshold")
-        self.check_positive("clip")
+        self.check_positive("clip", float("inf"))
 
     def terms(self, build, x):
         above = build("_greater_equal_scalar", x, scalar=self.threshold)

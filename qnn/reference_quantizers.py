@@ -81,7 +81,8 @@ def dorefa_weight(w, bits):
 def fixed(x, bits=8, fraction=7, narrow=False):
     """codes = floor(clip(x 2^fraction, low, high) + 1/2); scale 2^-fraction."""
     high = 2 ** (bits - 1) - 1
-    cut = np.clip(x * FLOAT(2.0 ** fraction), FLOAT(-high if narrow else -high - 1), FLOAT(high))
+    with np.errstate(over="ignore"):
+        cut = np.clip(x * FLOAT(2.0 ** fraction), FLOAT(-high if narrow else -high - 1), FLOAT(high))
     return [(np.floor(cut + FLOAT(0.5)), FLOAT(2.0 ** -fraction))]
 
 

@@ -40,15 +40,18 @@ class SymbolBuilder:
                                                       attr={"__qnn_input__": "bias"})
 
     def parameters(self, side, quantizer):
-        """The quantizer's parameters, entered: those given, else variables that bring their initial values along. Like
-        other scales they take no weight decay."""
+        """The quantizer's parameters, entered: those given, else variables; either bring shape and initial values, and
+        take no weight decay, like other scales."""
         entered = []
         for role, shape, initial in quantizer.parameters:
             key = "%s_%s" % (side, role)
-            symbol = self.given.get(key)
-            if symbol is None:
-                symbol = mx.sym.Variable("%s_%s" % (self.options.name, key), shape=shape, attr=self.attr, wd_mult=0.0,
-                                         init=mx.init.Constant(np.float32(initial)))
+            symbol = _automatic(self.options, key, self.given.get(key), self.attr)
+            if not isinstance(symbol, mx.sym.Symbol):
+                self.options.fail(key, "a symbol", symbol)
+            if symbol.get_children() is None:
+                defaults = {"__shape__": str(shape), "__wd_mult__": "0.0",
+                            "__init__": mx.init.Constant(np.float32(initial)).dumps()}
+                symbol._set_attr(**{**defaults, **symbol.list_attr()})
             entered.append(self._node(mx.sym.expand_dims, symbol, axis=1, name=key + "_in",
                                       attr={"__qnn_input__": key}))
         return entered
