@@ -8,7 +8,7 @@ from .bits import panels_to_rows
 def xgemm(a, panels, k, num_filter, no_offset, arrays):
     """backend.xgemm by reference.xgemm."""
     dot = k - 2 * reference.xgemm(a, panels_to_rows(panels, num_filter))
-    return reference._finish(dot, k, (1, -1), True, no_offset, **arrays)
+    return reference.finish(reference.accumulate(dot, k, no_offset), (1, -1), **arrays)
 
 
 def dots(image, panels, g):
@@ -33,7 +33,7 @@ def conv2d(image, panels, g, no_offset, layout, arrays):
     dot, shape = dots(image, panels, g), (1, -1, 1, 1)
     if layout == "NHWC":
         dot, shape = np.ascontiguousarray(dot.transpose(0, 2, 3, 1)), (1, 1, 1, -1)
-    return reference._finish(dot, k, shape, True, no_offset, **arrays)
+    return reference.finish(reference.accumulate(dot, k, no_offset), shape, **arrays)
 
 
 def flip_bits(flip, count):

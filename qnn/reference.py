@@ -19,10 +19,11 @@ from .reference_quantizers import (
     weight_terms,
 )
 
-__all__ = ["convolution", "dot_bits", "finish", "inner_image", "max_pool_bits", "pack_bits", "pack_filters",
-           "pack_nchw", "pack_rows", "pad_image", "pool_positions", "popcount", "q_convolution", "q_convolution_grad",
-           "q_fully_connected", "q_fully_connected_grad", "quantize_activation", "quantize_k", "quantize_weight",
-           "round_half_away", "sign", "ste_window", "threshold_bits", "unpack_rows", "weight_scale", "xgemm"]
+__all__ = ["accumulate", "convolution", "dot_bits", "finish", "inner_image", "max_pool_bits", "pack_bits",
+           "pack_filters", "pack_nchw", "pack_rows", "pad_image", "pool_positions", "popcount", "q_convolution",
+           "q_convolution_grad", "q_fully_connected", "q_fully_connected_grad", "quantize_activation", "quantize_k",
+           "quantize_weight", "round_half_away", "sign", "ste_window", "threshold_bits", "unpack_rows", "weight_scale",
+           "xgemm"]
 
 # ---- packing ---------------------------------------------------------------------------------------------------------
 
@@ -175,6 +176,11 @@ def weight_scale(w, scaling):
     return w.mean(keepdims=True).reshape(1) if scaling == "layer" else w.reshape(len(w), -1).mean(axis=1)
 
 
+def accumulate(dot, k, no_offset):
+    """What a layer of signs counts: (k + dot) / 2, or dot with no_offset."""
+    return dot if no_offset else (dot + k) / 2
+
+
 def finish(accum, shape=(1, -1), scale=None, bias=None, mean=None, residual=None):
     """y = ((accum - mean) * scale + bias) + residual in float32, every operation rounded by itself, absent ones left
     out.
@@ -195,8 +201,7 @@ def _layer(product, act, weight, k, shape, has_offset, scale, bias, magnitudes):
     total = None
     for data_codes, data_scale in act:
         for weight_codes, weight_scale_ in weight:
-            out = product(data_codes, weight_codes)
-            out = ((out + k) / 2 if has_offset else out).astype(np.float32)
+            out = accumulate(product(data_codes, weight_codes), k, not has_offset).astype(np.float32)
             scales = [np.float32(s) for s in (data_scale, weight_scale_) if s is not None]
             out = out * np.prod(scales, dtype=np.float32) if scales else out
             total = out if total is None else total + out
