@@ -3,10 +3,11 @@
 
 #include "internal.h"
 
-#define QNN_ISA(isa, mr, nr, usable)                       \
+#define QNN_ISA(isa, mr, tmr, nr, usable)                  \
   qnn_xgemm_ukernel qnn_xgemm_ukernel__##isa;              \
+  qnn_xgemm_ukernel qnn_tgemm_ukernel__##isa;              \
   qnn_pack_ukernel qnn_pack_ukernel__##isa;                \
-  qnn_compare_ukernel qnn_compare_ukernel__##isa;          \
+  qnn_encode_ukernel qnn_encode_ukernel__##isa;            \
   qnn_finish_ukernel qnn_finish_ukernel__##isa;            \
   qnn_threshold_ukernel qnn_threshold_ukernel__##isa;      \
   static bool isa##_is_usable(void) { return usable; }
@@ -15,10 +16,10 @@
 #undef QNN_ISA
 #undef QNN_ISA_MISSING
 
-#define QNN_ISA(isa, mr, nr, usable)                                                            \
-  {#isa, isa##_is_usable, mr, nr, qnn_xgemm_ukernel__##isa, qnn_pack_ukernel__##isa,            \
-   qnn_compare_ukernel__##isa, qnn_finish_ukernel__##isa, qnn_threshold_ukernel__##isa},
-#define QNN_ISA_MISSING(isa) {#isa, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL},
+#define QNN_ISA(isa, mr, tmr, nr, usable)                                                                       \
+  {#isa, isa##_is_usable, mr, tmr, nr, qnn_xgemm_ukernel__##isa, qnn_tgemm_ukernel__##isa,                      \
+   qnn_pack_ukernel__##isa, qnn_encode_ukernel__##isa, qnn_finish_ukernel__##isa, qnn_threshold_ukernel__##isa},
+#define QNN_ISA_MISSING(isa) {#isa, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL},
 static const qnn_isa table[] = {
 #include "kernels/isa.inc"
 };

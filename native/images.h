@@ -4,16 +4,8 @@
 
 #include "shape.h"
 
-/* Where the bit of a channel is 0: low <= qnn_float_key(x) < low + span. [channels] each. */
-typedef struct {
-  const int32_t *low;
-  const uint32_t *span;
-} qnn_intervals;
-
-/* intervals NULL: signs. */
-void qnn_pack_image_nchw(const float *x, const qnn_conv2d_shape *shape, const qnn_intervals *intervals,
-                         uint64_t *image);
-void qnn_pack_image_nhwc(const float *x, const qnn_conv2d_shape *shape, const qnn_intervals *intervals,
-                         uint64_t *image);
+/* steps NULL: signs, one plane. steps of stride 1: all channels share them, else the stride is that of channels. */
+void qnn_pack_image_nchw(const float *x, const qnn_conv2d_shape *shape, const qnn_steps *steps, uint64_t *image);
+void qnn_pack_image_nhwc(const float *x, const qnn_conv2d_shape *shape, const qnn_steps *steps, uint64_t *image);
 
 #endif

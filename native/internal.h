@@ -13,38 +13,66 @@ enum {
   QNN_PANEL_FILTERS = 16,
   QNN_MAX_MR = 8,             /* most pixels of one micro-kernel call */
   QNN_MAX_NR = 32,            /* most filters: two panels */
+  QNN_MAX_PLANES = 8,         /* bits of a code */
+  QNN_MAX_OUT_PLANES = 4,     /* bits of a code that a layer writes ... */
+  QNN_MAX_STEPS = (1 << QNN_MAX_OUT_PLANES) - 1,  /* ... by this many thresholds */
   QNN_MAX_K = 1 << 24         /* float32 counts exactly up to here */
 };
 
 /* ---- micro-kernels: one pointer each per instruction set; no allocation, no threads ------------------------------ */
 
+/* A plane of the data against a plane of the weights: words from a pixel, and from a panel, to their places in these
+ * planes. Sums are doubled before the pairs that say so: pairs are ordered by falling coefficients, 2^(i+j). */
+typedef struct {
+  size_t pixel, panel;
+  bool doubles;
+} qnn_pair;
+
+/* What the micro-kernels walk over. */
+typedef struct {
+  const size_t *segments;
+  size_t num_segments, segment_words;
+  const qnn_pair *pairs;      /* 1-bit data and weights: {0, 0, false} alone */
+  size_t num_pairs;
+} qnn_walk;
+
 /* Counts differing bits of `num_pixels` <= mr pixels and `num_filter` <= nr filters:
  *
- *   counts[j * ld + f] = sum of segments s, words k:  popcount(pixels[j][segments[s] + k] ^ w[f][s*segment_words + k])
+ *   counts[j * ld + f] = sum of pairs (i, j): 2^(i+j) times the sum of segments s, words k:
+ *     xgemm:  popcount(pixels[j][pixel_i + segments[s] + k] ^ w[f][panel_j + s*segment_words + k])
+ *     tgemm:  popcount((pixels[j][pixel_i + segments[s] + k] ^ w[f][s*segment_words + k])
+ *                      & w[f][panel_j + s*segment_words + k])
  *
+ * tgemm is for weights of a sign plane, behind which the planes of their magnitudes lie. Sums stay in registers from the
+ * first pair to the last.
  * Lanes are filters: a register holds one word of several filters of a panel, and each pixel word is broadcast. A
  * filter row w[f] is num_segments * segment_words words; the words of a pixel lie in segments, at offsets common to all
  * pixels, so that convolution needs no im2col. `num_filter` is at most 16 (one panel, short or full) or exactly nr
  * (full panels, one behind the other). Counts behind the last filter of a panel may be overwritten: ld is a multiple
  * of 16. */
 typedef void qnn_xgemm_ukernel(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,
-                               const uint64_t *panels, size_t num_segments, const size_t *segments,
-                               size_t segment_words, int32_t *counts, size_t ld);
+                               const uint64_t *panels, const qnn_walk *walk, int32_t *counts, size_t ld);
 
 /* Signs of `n` contiguous floats -> ceil(n/64) words, first float in bit 0, bits behind the last one 0. */
 typedef void qnn_pack_ukernel(const float *x, size_t n, uint64_t *words);
 
-/* Thresholds of `n` contiguous floats: bit = !(low <= key(x) < low + span) -> ceil(n/64) words, as qnn_pack_ukernel.
- * low and span repeat after `period` floats: n, a multiple of 64, or 1 for one interval. */
-typedef void qnn_compare_ukernel(const float *x, size_t n, const int32_t *low, const uint32_t *span, size_t period,
-                                 uint64_t *words);
+/* Codes of `n` contiguous floats: u = number of t < 2^num_planes - 1 with qnn_rank(x, turn) >= limit[t * stride]; bit i
+ * of u -> ceil(n/64) words of plane i, at words + i * plane_words, as qnn_pack_ukernel. limit rises with t. turn and
+ * limit repeat after `period` floats: n, a multiple of 64, or 1 where all floats share them. */
+typedef struct {
+  const int32_t *turn;        /* 0, or -1 where codes fall */
+  const uint32_t *limit;
+  size_t stride;              /* from one limit of a channel to its next */
+} qnn_steps;
+typedef void qnn_encode_ukernel(const float *x, size_t n, size_t num_planes, const qnn_steps *steps, size_t period,
+                                uint64_t *words, size_t plane_words);
 
-/* How counts become the output: y = (((base + step * count) - mean) * scale + bias) + residual.
+/* How counts become the output: y = (((base[f] + step * count) - mean) * scale + bias) + residual.
  * step is a power of two and base + step * count the exact accumulator (one rounding where it is a half above 2^23), so
  * that fusing this first sum changes nothing; all that follows rounds one by one.
  * Neutral elements are mean 0, scale 1 and bias -0.0f (0.0f would turn -0.0 into 0.0). */
 typedef struct {
-  float base, step;
+  float step, base[QNN_MAX_NR];
   float mean[QNN_MAX_NR], scale[QNN_MAX_NR], bias[QNN_MAX_NR];
 } qnn_finish;
 
@@ -66,10 +94,10 @@ typedef void qnn_threshold_ukernel(const int32_t *counts, size_t ld, size_t num_
 typedef struct {
   const char *name;
   bool (*is_usable)(void);    /* NULL: not built */
-  size_t mr, nr;
-  qnn_xgemm_ukernel *xgemm;
+  size_t mr, tmr, nr;         /* pixels of an xgemm and of a tgemm, filters */
+  qnn_xgemm_ukernel *xgemm, *tgemm;
   qnn_pack_ukernel *pack;
-  qnn_compare_ukernel *compare;
+  qnn_encode_ukernel *encode;
   qnn_finish_ukernel *finish;
   qnn_threshold_ukernel *threshold;
 } qnn_isa;
@@ -113,44 +141,58 @@ static inline int32_t qnn_float_key(float x) {
   return (int32_t)(bits >> 31 ? bits ^ 0x7FFFFFFFu : bits);
 }
 
+/* Keys of -inf .. inf from 0 on, in their order (turn 0) or in the opposite one (turn -1); NaN lies above all of them. */
+static inline uint32_t qnn_rank(float x, int32_t turn) {
+  const uint32_t lowest = 0x807FFFFFu;  /* the key of -inf; and the complement of that of inf */
+  return ((uint32_t)qnn_float_key(x) ^ (uint32_t)turn) - lowest;
+}
+
 /* ---- borders of packed images ------------------------------------------------------------------------------------ */
 
 /* Images of pixels with `pixel_words` words: num_group times the words of `channels` channels. */
 typedef struct {
   size_t height, width, pad_h, pad_w;     /* size of the inner part, and of the border around it */
-  size_t pixel_words, channels;
-  int pad_value;
+  size_t pixel_words, channels, planes;
+  int pad_value, code;
 } qnn_border;
 
-/* Fills the border pixels of padded row `row` of all images. */
+/* Fills the border pixels of padded row `row` of all planes of all images. */
 void qnn_fill_border(const qnn_border *border, size_t row, uint64_t *image);
 
 /* ---- the layer that xgemm and conv2d share ----------------------------------------------------------------------- */
 
 typedef struct {
   const uint64_t *image, *panels;
+  size_t num_planes;                                    /* of the data */
   size_t batch, out_height, out_width;                  /* output pixels; the xgemm has one row of them */
   size_t image_words, row_words, pixel_words;           /* from one output pixel to the next image, row, column */
   size_t num_filter, num_group;                         /* filters over all groups */
   size_t group_words;                                   /* from one group to the next inside a pixel */
-  const size_t *segments;
-  size_t num_segments, segment_words;
+  qnn_walk walk;
   size_t k;                                             /* fan-in: number of products of one output */
+
+  /* accum = offset[f] - step * count; (K + dot) / 2 = K - count where `is_half` */
+  const int32_t *offset;                                /* [num_filter]; NULL: range for all */
+  int32_t range;                                        /* k times the largest code times the largest weight */
+  int step;                                             /* 2 for bipolar codes, 1 for unsigned and signed ones */
+  bool is_half;
+  bool is_masked;                                       /* tgemm, not xgemm */
 
   /* floats out, where bits is NULL */
   const qnn_output *output;
   bool is_nhwc;
   float *y;
 
-  /* bits out: pixel (image, row, column) at bits + the sum of the bits_*_words times these */
+  /* bits out: pixel (image, plane, row, column) at bits + the sum of the bits_*_words times these */
   uint64_t *bits;
-  size_t bits_image_words, bits_row_words, bits_pixel_words;
-  const int32_t *threshold;
+  size_t bits_image_words, bits_plane_words, bits_row_words, bits_pixel_words, bits_planes;
+  const int32_t *threshold;                             /* [2^bits_planes - 1][num_filter] */
   const uint64_t *flip;
 
-  /* pad_value 0 only, else tap_ones is NULL: number of +1 weights of [tap][filter], to take the outside taps back. */
-  const int32_t *tap_ones;
-  bool counts_are_dots;       /* counts become -dot, not differences: odd channels lose half a difference a tap */
+  /* bipolar codes with pad_value 0 only, else tap_sums is NULL: what an outside tap, which holds the lowest code, takes
+   * from the accumulator, [tap][filter]; half of it where counts are differences. */
+  const int32_t *tap_sums;
+  bool counts_are_dots;       /* counts become -accum: where a tap takes an odd number, half a difference would be lost */
   const qnn_conv2d_shape *shape;
 } qnn_layer;
 
@@ -166,7 +208,8 @@ static inline uint32_t qnn_bits_at(const uint64_t *row, size_t start, size_t cou
 bool qnn_output_is_valid(const qnn_output *output, size_t num_filter);
 void qnn_run_layer(const qnn_layer *layer);
 
-/* Bits out (layer_bits.c): whether one task must run all groups of a pixel; limits of a panel or two; the epilogue. */
+/* Bits out (layer_bits.c): whether one task must run all groups of a pixel; limits of a panel or two, 2^bits_planes - 1
+ * of them; the epilogue. */
 bool qnn_bits_are_merged(const qnn_layer *layer);
 void qnn_select_limits(const qnn_layer *layer, size_t filter, size_t num_filter, qnn_limits *limits);
 void qnn_write_bits(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels, size_t filter,

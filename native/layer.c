@@ -3,7 +3,7 @@
  *   task (OpenMP):  block of pixels (L2)  x  group  x  range of filters
  *     filters:      one or two panels (their words stay in L1)
  *       tile:       up to 64 pixels, whose counts stay in L1 until they are written out
- *         micro-kernel: mr pixels
+ *         micro-kernel: mr pixels, all planes
  *
  * Counts do not depend on how pixels and filters are cut, so every thread count gives the same bits. */
 #include "internal.h"
@@ -33,15 +33,14 @@ static size_t next_piece(size_t left, size_t most) {
 /* The part that all filters share. */
 static void start_finish(const qnn_layer *layer, qnn_finish *finish) {
   const qnn_output *output = layer->output;
-  const bool is_dot = output->no_offset;
-  if (layer->counts_are_dots) {  /* -dot, to be exact: K/2 - (-dot)/2 */
-    finish->base = is_dot ? 0.0f : 0.5f * (float)layer->k;
-    finish->step = is_dot ? -1.0f : -0.5f;
-  } else {                /* counts are differences m: (K + dot) / 2 = K - m */
-    finish->base = (float)layer->k;
-    finish->step = is_dot ? -2.0f : -1.0f;
+  float base = (float)layer->range;  /* counts are differences m: (K + dot) / 2 = K - m */
+  finish->step = layer->is_half ? -1.0f : -(float)layer->step;
+  if (layer->counts_are_dots) {      /* -accum, to be exact: K/2 - (-dot)/2 */
+    base = layer->is_half ? 0.5f * (float)layer->k : 0.0f;
+    finish->step = layer->is_half ? -0.5f : -1.0f;
   }
   for (size_t f = 0; f < QNN_MAX_NR; ++f) {
+    finish->base[f] = base;
     finish->mean[f] = 0.0f;
     finish->scale[f] = output->scale && output->num_scale == 1 ? output->scale[0] : 1.0f;
     finish->bias[f] = -0.0f;
@@ -49,7 +48,10 @@ static void start_finish(const qnn_layer *layer, qnn_finish *finish) {
 }
 
 /* The part of filters `filter` .. `filter + num_filter`. */
-static void select_finish(const qnn_output *output, size_t filter, size_t num_filter, qnn_finish *finish) {
+static void select_finish(const qnn_layer *layer, size_t filter, size_t num_filter, qnn_finish *finish) {
+  const qnn_output *output = layer->output;
+  if (layer->offset && !layer->counts_are_dots)
+    for (size_t f = 0; f < num_filter; ++f) finish->base[f] = (float)layer->offset[filter + f];
   if (output->scale && output->num_scale > 1)
     memcpy(finish->scale, output->scale + filter, num_filter * sizeof *finish->scale);
   if (output->mean) memcpy(finish->mean, output->mean + filter, num_filter * sizeof *finish->mean);
@@ -94,12 +96,14 @@ static void find_pixels(const qnn_layer *layer, size_t first, size_t num_pixels,
 /* Filters filter_begin .. filter_end of a group, at pixels first .. first+num_pixels. */
 static void run_block(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels, size_t group,
                       size_t filter_begin, size_t filter_end) {
-  assert(num_pixels <= block_pixels && isa->mr <= QNN_MAX_MR && isa->nr <= QNN_MAX_NR);
+  qnn_xgemm_ukernel *const gemm = layer->is_masked ? isa->tgemm : isa->xgemm;
+  const size_t mr = layer->is_masked ? isa->tmr : isa->mr;
+  assert(num_pixels <= block_pixels && mr <= QNN_MAX_MR && isa->nr <= QNN_MAX_NR);
   const uint64_t *pixels[block_pixels];
   _Alignas(64) int32_t counts[tile_pixels * QNN_MAX_NR];
   qnn_finish finish;
-  qnn_limits limits;
-  const size_t k_words = layer->num_segments * layer->segment_words;
+  qnn_limits limits[QNN_MAX_STEPS];
+  const size_t k_words = layer->walk.num_segments * layer->walk.segment_words;
   const size_t group_start = group * (layer->num_filter / layer->num_group);
   find_pixels(layer, first, num_pixels, group, pixels);
   if (!layer->bits) start_finish(layer, &finish);
@@ -109,19 +113,18 @@ static void run_block(const qnn_layer *layer, const qnn_isa *isa, size_t first, 
     const size_t filter = group_start + f, ld = n > QNN_PANEL_FILTERS ? QNN_MAX_NR : QNN_PANEL_FILTERS;
     const uint64_t *panels = layer->panels + filter * k_words;
     if (layer->bits)
-      qnn_select_limits(layer, filter, n, &limits);
+      qnn_select_limits(layer, filter, n, limits);
     else
-      select_finish(layer->output, filter, n, &finish);
+      select_finish(layer, filter, n, &finish);
     for (size_t at = 0, tile; at < num_pixels; at += tile) {
       tile = next_piece(num_pixels - at, tile_pixels);
       for (size_t j = 0, piece; j < tile; j += piece) {
-        piece = next_piece(tile - j, isa->mr);
-        isa->xgemm(piece, pixels + at + j, n, panels, layer->num_segments, layer->segments, layer->segment_words,
-                   counts + j * ld, ld);
+        piece = next_piece(tile - j, mr);
+        gemm(piece, pixels + at + j, n, panels, &layer->walk, counts + j * ld, ld);
       }
-      if (layer->tap_ones) qnn_exclude_padding(layer, first + at, tile, filter, n, counts, ld);
+      if (layer->tap_sums) qnn_exclude_padding(layer, first + at, tile, filter, n, counts, ld);
       if (layer->bits)
-        qnn_write_bits(layer, isa, first + at, tile, filter, n, counts, ld, &limits);
+        qnn_write_bits(layer, isa, first + at, tile, filter, n, counts, ld, limits);
       else
         write_floats(layer, isa, first + at, tile, filter, n, counts, ld, &finish);
     }
@@ -150,7 +153,7 @@ static void run_task(const qnn_layer *layer, const qnn_isa *isa, const cut *cut,
 void qnn_run_layer(const qnn_layer *layer) {
   const qnn_isa *isa = qnn_isa_active();
   const size_t num_pixels = layer->batch * layer->out_height * layer->out_width;
-  const size_t k_words = layer->num_segments * layer->segment_words;
+  const size_t k_words = layer->walk.num_segments * layer->walk.segment_words * layer->walk.num_pairs;
   const size_t filters_per_group = layer->num_filter / layer->num_group;
   const size_t filter_blocks = ceil_div(filters_per_group, isa->nr);
 
@@ -162,7 +165,7 @@ void qnn_run_layer(const qnn_layer *layer) {
 
   size_t touched = layer->row_words / layer->out_width;
   if (touched < layer->pixel_words) touched = layer->pixel_words;
-  size_t block = block_bytes / sizeof(uint64_t) / touched;
+  size_t block = block_bytes / sizeof(uint64_t) / touched / layer->num_planes;
   block = block < tile_pixels ? tile_pixels : qnn_min(block, block_pixels);
   size_t blocks = ceil_div(num_pixels, block), ranges = 1;
   const size_t groups = qnn_bits_are_merged(layer) ? 1 : layer->num_group;

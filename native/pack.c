@@ -6,7 +6,7 @@
 
 enum {
   grain_floats = 1 << 15,
-  stack_channels = 1024       /* their intervals: 8 KiB */
+  stack_limits = 2048         /* of thresholds of channels: 8 KiB */
 };
 
 qnn_status qnn_pack_rows(const float *x, size_t rows, size_t cols, size_t stride, uint64_t *words) {
@@ -30,17 +30,21 @@ qnn_status qnn_unpack_rows(const uint64_t *words, size_t rows, size_t cols, floa
   return QNN_OK;
 }
 
-static void pack_image(const float *x, const qnn_conv2d_shape *s, const qnn_intervals *intervals, bool is_nhwc,
+static void pack_image(const float *x, const qnn_conv2d_shape *s, const qnn_steps *steps, bool is_nhwc,
                        uint64_t *image) {
   if (is_nhwc || s->height * s->width == 1)  /* the same order; pixels of one channel would be runs of one float */
-    qnn_pack_image_nhwc(x, s, intervals, image);
+    qnn_pack_image_nhwc(x, s, steps, image);
   else
-    qnn_pack_image_nchw(x, s, intervals, image);
+    qnn_pack_image_nchw(x, s, steps, image);
+}
+
+static bool is_whole(const qnn_conv2d_shape *s) {
+  return qnn_image_is_valid(s) && qnn_image_planes(s) == qnn_act_planes(s);
 }
 
 static qnn_status pack_signs(const float *x, const qnn_conv2d_shape *s, bool is_nhwc, uint64_t *image) {
-  if (!x || !s || !image || !qnn_pad_value_is_valid(s->pad_value)) return QNN_BAD_ARGUMENT;
-  if (!qnn_image_is_valid(s)) return QNN_BAD_SHAPE;
+  if (!x || !s || !image || !qnn_image_padding_is_valid(s)) return QNN_BAD_ARGUMENT;
+  if (!is_whole(s) || qnn_act_planes(s) != 1) return QNN_BAD_SHAPE;
   pack_image(x, s, NULL, is_nhwc, image);
   return QNN_OK;
 }
@@ -53,41 +57,41 @@ qnn_status qnn_pack_nhwc(const float *x, const qnn_conv2d_shape *shape, uint64_t
   return pack_signs(x, shape, true, image);
 }
 
-/* Where the bit is 0: -inf <= x < threshold, or threshold <= x <= inf if flipped; nowhere for a NaN threshold. */
-static void find_interval(float threshold, bool is_flipped, int32_t *low, uint32_t *span) {
-  const int32_t lowest = qnn_float_key(-INFINITY), highest = qnn_float_key(INFINITY);
+/* Ranks from which on a step is reached: those of x >= threshold, or of x < threshold in the opposite order if flipped;
+ * all for a NaN threshold. */
+static uint32_t find_limit(float threshold, bool is_flipped) {
+  const uint32_t highest = qnn_rank(INFINITY, 0);
   const int32_t key = qnn_float_key(threshold), at = key == 0 ? -1 : key;  /* both zeros are on the same side */
-  *low = is_flipped ? at : lowest;
-  *span = (uint32_t)(is_flipped ? highest : at) - (uint32_t)*low + is_flipped;
-  if (at < lowest || at > highest) *span = 0;
+  const uint32_t rank = (uint32_t)at - (uint32_t)qnn_float_key(-INFINITY);
+  return rank > highest ? 0 : is_flipped ? highest - rank + 1 : rank;
 }
 
 static qnn_status pack_thresholds(const float *x, const qnn_conv2d_shape *s, const float *threshold,
-                                  const uint64_t *flip, bool is_nhwc, uint64_t *image) {
-  if (!x || !s || !threshold || !image || !qnn_pad_value_is_valid(s->pad_value)) return QNN_BAD_ARGUMENT;
-  if (!qnn_image_is_valid(s)) return QNN_BAD_SHAPE;
-  _Alignas(64) int32_t low_on_stack[stack_channels];
-  _Alignas(64) uint32_t span_on_stack[stack_channels];
-  int32_t *low = low_on_stack;
-  uint32_t *span = span_on_stack;
-  if (s->channels > stack_channels) {
-    if (!(low = malloc(s->channels * (sizeof *low + sizeof *span)))) return QNN_NO_MEMORY;
-    span = (uint32_t *)(low + s->channels);
-  }
-  for (size_t c = 0; c < s->channels; ++c)
-    find_interval(threshold[c], flip && qnn_bits_at(flip, c, 1), &low[c], &span[c]);
-  const qnn_intervals intervals = {low, span};
-  pack_image(x, s, &intervals, is_nhwc, image);
-  if (low != low_on_stack) free(low);
+                                  size_t num_threshold, const uint64_t *flip, bool is_nhwc, uint64_t *image) {
+  if (!x || !s || !threshold || !image || !qnn_image_padding_is_valid(s)) return QNN_BAD_ARGUMENT;
+  if (num_threshold != 1 && num_threshold != s->channels) return QNN_BAD_ARGUMENT;
+  if (!is_whole(s) || num_threshold > INT32_MAX >> QNN_MAX_PLANES) return QNN_BAD_SHAPE;  /* limits have 32-bit indices */
+  const size_t n = num_threshold, num_steps = ((size_t)1 << qnn_act_planes(s)) - 1;
+  _Alignas(64) uint32_t on_stack[stack_limits];
+  uint32_t *limit = on_stack;
+  if (n * (num_steps + 1) > stack_limits && !(limit = malloc(n * (num_steps + 1) * sizeof *limit))) return QNN_NO_MEMORY;
+  int32_t *turn = (int32_t *)(limit + n * num_steps);
+  for (size_t c = 0; c < n; ++c) turn[c] = flip && qnn_bits_at(flip, c, 1) ? -1 : 0;
+  for (size_t t = 0; t < num_steps; ++t)
+    for (size_t c = 0; c < n; ++c)  /* turned around, the last threshold is reached first */
+      limit[t * n + c] = find_limit(threshold[(turn[c] ? num_steps - 1 - t : t) * n + c], turn[c]);
+  const qnn_steps steps = {turn, limit, n};
+  pack_image(x, s, &steps, is_nhwc, image);
+  if (limit != on_stack) free(limit);
   return QNN_OK;
 }
 
 qnn_status qnn_pack_thresholds_nchw(const float *x, const qnn_conv2d_shape *shape, const float *threshold,
-                                    const uint64_t *flip, uint64_t *image) {
-  return pack_thresholds(x, shape, threshold, flip, false, image);
+                                    size_t num_threshold, const uint64_t *flip, uint64_t *image) {
+  return pack_thresholds(x, shape, threshold, num_threshold, flip, false, image);
 }
 
 qnn_status qnn_pack_thresholds_nhwc(const float *x, const qnn_conv2d_shape *shape, const float *threshold,
-                                    const uint64_t *flip, uint64_t *image) {
-  return pack_thresholds(x, shape, threshold, flip, true, image);
+                                    size_t num_threshold, const uint64_t *flip, uint64_t *image) {
+  return pack_thresholds(x, shape, threshold, num_threshold, flip, true, image);
 }

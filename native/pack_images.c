@@ -1,4 +1,4 @@
-/* pack_images.c: float images -> packed, padded images, by signs or by a threshold per channel. */
+/* pack_images.c: float images -> packed, padded images, by signs or by thresholds per channel. */
 #include "images.h"
 
 enum {
@@ -8,39 +8,50 @@ enum {
 
 static qnn_border border_of(const qnn_conv2d_shape *s) {
   const qnn_border border = {s->height, s->width, qnn_image_pad_h(s), qnn_image_pad_w(s),
-                             s->num_group * qnn_group_words(s), s->channels / s->num_group, s->pad_value};
+                             s->num_group * qnn_group_words(s), s->channels / s->num_group, qnn_act_planes(s),
+                             s->pad_value, s->act_code};
   return border;
 }
 
-/* Bits of `n` floats, which belong to `period` channels from `channel` on, over and over. */
-static inline void pack_run(const qnn_isa *isa, const qnn_intervals *t, size_t channel, size_t period, const float *x,
-                            size_t n, uint64_t *words) {
-  if (t)
-    isa->compare(x, n, t->low + channel, t->span + channel, period, words);
-  else
-    isa->pack(x, n, words);
+static size_t plane_words_of(const qnn_border *b) {
+  return (b->height + 2 * b->pad_h) * (b->width + 2 * b->pad_w) * b->pixel_words;
 }
 
-void qnn_pack_image_nhwc(const float *x, const qnn_conv2d_shape *s, const qnn_intervals *t, uint64_t *image) {
+/* Bits of `n` floats, which belong to `period` channels from `channel` on, over and over. */
+static inline void pack_run(const qnn_isa *isa, const qnn_steps *t, size_t planes, size_t channel, size_t period,
+                            const float *x, size_t n, uint64_t *words, size_t plane_words) {
+  if (!t) {
+    isa->pack(x, n, words);
+  } else if (t->stride == 1) {
+    isa->encode(x, n, planes, t, 1, words, plane_words);
+  } else {
+    const qnn_steps own = {t->turn + channel, t->limit + channel, t->stride};
+    isa->encode(x, n, planes, &own, period, words, plane_words);
+  }
+}
+
+void qnn_pack_image_nhwc(const float *x, const qnn_conv2d_shape *s, const qnn_steps *t, uint64_t *image) {
   const qnn_isa *isa = qnn_isa_active();
   const qnn_border border = border_of(s);
   const size_t group_channels = s->channels / s->num_group, words = qnn_group_words(s);
   const size_t pad_h = border.pad_h, pad_w = border.pad_w;
   const size_t padded_height = s->height + 2 * pad_h, padded_width = s->width + 2 * pad_w;
-  const size_t rows = s->batch * padded_height;
+  const size_t rows = s->batch * padded_height, planes = border.planes, plane_words = plane_words_of(&border);
   const bool is_dense = group_channels % QNN_WORD_BITS == 0;  /* no pad bits between groups and pixels */
   const size_t run = is_dense ? s->width * s->channels : group_channels;
   const size_t num_runs = s->width * s->channels / run, run_words = qnn_words_for(run);
   const int num_threads = qnn_threads_for(s->batch * s->height * s->width * s->channels, grain_floats);
 #pragma omp parallel for num_threads(num_threads) if (num_threads > 1)
   for (size_t row = 0; row < rows; ++row) {
-    if (pad_h || pad_w) qnn_fill_border(&border, row, image);
-    const size_t line = row % padded_height - pad_h;
+    const size_t n = row / padded_height, padded_line = row % padded_height, line = padded_line - pad_h;
+    if (pad_h || pad_w)
+      for (size_t i = 0; i < planes; ++i) qnn_fill_border(&border, (n * planes + i) * padded_height + padded_line, image);
     if (line >= s->height) continue;
-    const float *from = x + (row / padded_height * s->height + line) * s->width * s->channels;
-    uint64_t *to = image + (row * padded_width + pad_w) * s->num_group * words;
+    const float *from = x + (n * s->height + line) * s->width * s->channels;
+    uint64_t *to = image + n * planes * plane_words + (padded_line * padded_width + pad_w) * s->num_group * words;
     for (size_t i = 0; i < num_runs; ++i, from += run, to += run_words)
-      pack_run(isa, t, is_dense ? 0 : i % s->num_group * run, is_dense ? s->channels : run, from, run, to);
+      pack_run(isa, t, planes, is_dense ? 0 : i % s->num_group * run, is_dense ? s->channels : run, from, run, to,
+               plane_words);
   }
 }
 
@@ -67,19 +78,10 @@ static void transpose_bits(uint64_t a[64]) {
   exchange_halves(b, a, 1, 0x5555555555555555u);
 }
 
-/* One word of up to 64 channels, at pixels first .. first+num_pixels of an image plane. */
-static void pack_channels(const float *x, const qnn_conv2d_shape *s, const qnn_isa *isa, const qnn_intervals *t,
-                          size_t channel, size_t num_channels, size_t first, size_t num_pixels, uint64_t *image,
-                          size_t pixel_words) {
-  assert(num_channels <= QNN_WORD_BITS && num_pixels <= chunk_pixels);
-  uint64_t bits[chunk_pixels / QNN_WORD_BITS][QNN_WORD_BITS];  /* [64 pixels][channel] */
-  const size_t plane = s->height * s->width, num_blocks = qnn_words_for(num_pixels);
-  for (size_t c = 0; c < num_channels; ++c) {
-    uint64_t words[chunk_pixels / QNN_WORD_BITS];
-    pack_run(isa, t, channel + c, 1, x + c * plane + first, num_pixels, words);
-    for (size_t b = 0; b < num_blocks; ++b) bits[b][c] = words[b];
-  }
-  const size_t pad_h = qnn_image_pad_h(s), pad_w = qnn_image_pad_w(s);
+/* Bits of up to 64 channels, at pixels first .. first+num_pixels of an image plane, to a word of each pixel. */
+static void store_channels(uint64_t bits[][QNN_WORD_BITS], const qnn_conv2d_shape *s, size_t num_channels, size_t first,
+                           size_t num_pixels, uint64_t *image, size_t pixel_words) {
+  const size_t pad_h = qnn_image_pad_h(s), pad_w = qnn_image_pad_w(s), num_blocks = qnn_words_for(num_pixels);
   size_t column = first % s->width;
   uint64_t *to = image + ((first / s->width + pad_h) * (s->width + 2 * pad_w) + pad_w + column) * pixel_words;
   for (size_t b = 0; b < num_blocks; ++b) {
@@ -96,13 +98,32 @@ static void pack_channels(const float *x, const qnn_conv2d_shape *s, const qnn_i
   }
 }
 
-void qnn_pack_image_nchw(const float *x, const qnn_conv2d_shape *s, const qnn_intervals *t, uint64_t *image) {
+/* One word of up to 64 channels in every plane, at pixels first .. first+num_pixels. */
+static void pack_channels(const float *x, const qnn_conv2d_shape *s, const qnn_isa *isa, const qnn_steps *t,
+                          size_t channel, size_t num_channels, size_t first, size_t num_pixels, uint64_t *image,
+                          size_t pixel_words, size_t plane_words) {
+  enum { chunk_words = chunk_pixels / QNN_WORD_BITS };
+  assert(num_channels <= QNN_WORD_BITS && num_pixels <= chunk_pixels);
+  uint64_t bits[QNN_MAX_PLANES][chunk_words][QNN_WORD_BITS];  /* [plane][64 pixels][channel] */
+  const size_t plane = s->height * s->width, num_blocks = qnn_words_for(num_pixels), planes = qnn_act_planes(s);
+  for (size_t c = 0; c < num_channels; ++c) {
+    uint64_t words[QNN_MAX_PLANES * chunk_words];
+    pack_run(isa, t, planes, channel + c, 1, x + c * plane + first, num_pixels, words, chunk_words);
+    for (size_t i = 0; i < planes; ++i)
+      for (size_t b = 0; b < num_blocks; ++b) bits[i][b][c] = words[i * chunk_words + b];
+  }
+  for (size_t i = 0; i < planes; ++i)
+    store_channels(bits[i], s, num_channels, first, num_pixels, image + i * plane_words, pixel_words);
+}
+
+void qnn_pack_image_nchw(const float *x, const qnn_conv2d_shape *s, const qnn_steps *t, uint64_t *image) {
   const qnn_isa *isa = qnn_isa_active();
   const qnn_border border = border_of(s);
   const size_t group_channels = s->channels / s->num_group, words = qnn_group_words(s);
   const size_t pixel_words = s->num_group * words;
   const size_t plane = s->height * s->width, chunks = plane / chunk_pixels + (plane % chunk_pixels != 0);
-  const size_t rows = s->batch * (s->height + 2 * border.pad_h), image_words = qnn_conv2d_image_words(s) / s->batch;
+  const size_t rows = s->batch * border.planes * (s->height + 2 * border.pad_h);
+  const size_t plane_words = plane_words_of(&border), image_words = border.planes * plane_words;
   const size_t num_tasks = s->batch * pixel_words * chunks;
   const int num_threads = qnn_threads_for(s->batch * plane * s->channels, grain_floats);
 #pragma omp parallel num_threads(num_threads) if (num_threads > 1)
@@ -118,7 +139,7 @@ void qnn_pack_image_nchw(const float *x, const qnn_conv2d_shape *s, const qnn_in
       const size_t first = chunk * chunk_pixels;
       pack_channels(x + (n * s->channels + channel) * plane, s, isa, t, channel,
                     qnn_min(group_channels - word % words * QNN_WORD_BITS, QNN_WORD_BITS), first,
-                    qnn_min(plane - first, chunk_pixels), image + n * image_words + word, pixel_words);
+                    qnn_min(plane - first, chunk_pixels), image + n * image_words + word, pixel_words, plane_words);
     }
   }
 }

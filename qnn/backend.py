@@ -26,7 +26,8 @@ is_native = _native is not None
 
 _SENTENCES = {
     "QNN_BAD_ARGUMENT": "an argument is missing or out of range",
-    "QNN_BAD_SHAPE": "a dimension is 0, groups do not divide, the kernel is larger than the padded image, or K > 2**24",
+    "QNN_BAD_SHAPE": "a dimension is 0, groups do not divide, the kernel is larger than the padded image, or "
+                     "accumulators may pass 2**24",
     "QNN_NO_MEMORY": "out of memory",
 }
 
@@ -115,7 +116,11 @@ def _per_filter(name, argument, x, num_filter):
     return x
 
 
-def _output(name, num_filter, scale, bias, no_offset, mean=None, residual=None, shape=None):
+def _integers(x):
+    return ffi.cast("int32_t *", ffi.from_buffer(x))
+
+
+def _output(name, num_filter, scale, bias, no_offset, mean=None, residual=None, shape=None, offset=None):
     """(qnn_output, {name: array}): the arrays must outlive the struct, which only points to them."""
     if scale is not None:
         scale = checks.array(name, "scale", np.asarray(scale, np.float32).ravel(), np.float32)
@@ -130,6 +135,8 @@ def _output(name, num_filter, scale, bias, no_offset, mean=None, residual=None, 
         return None, arrays
     fields = {argument: _floats(x) for argument, x in arrays.items() if x is not None}
     fields.update(no_offset=int(bool(no_offset)), num_scale=0 if scale is None else scale.size)
+    if offset is not None:
+        fields["offset"] = _integers(offset)
     return ffi.new("qnn_output *", fields), arrays
 
 
@@ -239,7 +246,14 @@ def sign_pad_grad(x, dy, pad=(0, 0), grad_clip=1.0):
 
 
 # Behind all that it uses of this module: packed images in, floats or bits out.
-from .backend_images import conv2d, conv2d_bits, max_pool_bits, pack_nchw, pack_nhwc  # noqa: E402, F401
+from .backend_images import (  # noqa: E402, F401
+    conv2d,
+    conv2d_bits,
+    max_pool_bits,
+    pack_nchw,
+    pack_nhwc,
+    pack_weights,
+)
 
 if os.environ.get("QNN_ISA"):
     select_isa(os.environ["QNN_ISA"], "QNN_ISA")

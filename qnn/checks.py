@@ -35,8 +35,23 @@ def groups(name, what, count, num_group):
         raise ValueError("%s: num_group must divide the %d %s, got %r" % (name, count, what, num_group))
 
 
-def pad_sign(name, pad_value):
-    """pad_value as an int, one of -1, 0, +1."""
+def one_of(name, argument, value, known):
+    """Nothing, if value is one of the known names."""
+    if value not in known:
+        raise ValueError("%s: %s is %s, got %r" % (name, argument, " or ".join(known), value))
+
+
+def within(name, argument, value, least, most):
+    """Nothing, if value is an integer from least to most."""
+    if not isinstance(value, (int, np.integer)) or not least <= value <= most:
+        raise ValueError("%s: %s is %d..%d, got %r" % (name, argument, least, most, value))
+
+
+def padding(name, code, pad, pad_value, prefix=""):
+    """pad_value as an int: -1, 0 or +1; 0 where a code that is not bipolar is padded."""
+    one_of(name, prefix + "code", code, ("bipolar", "unsigned", "signed"))
     if pad_value not in (-1, 0, 1):
-        raise ValueError("%s: pad_value is -1, 0 or +1, got %r" % (name, pad_value))
+        raise ValueError("%s: %spad_value is -1, 0 or +1, got %r" % (name, prefix, pad_value))
+    if code != "bipolar" and any(pad) and pad_value != 0:
+        raise ValueError("%s: %s codes are padded with %spad_value=0, got %r" % (name, code, prefix, pad_value))
     return int(pad_value)

@@ -1,7 +1,7 @@
 """Fallback: the layers of backend.py by reference.py, where the native module is not built. Slow, the same numbers."""
 import numpy as np
 
-from . import reference
+from . import reference, reference_planes
 from .bits import panels_to_rows
 
 
@@ -11,29 +11,60 @@ def xgemm(a, panels, k, num_filter, no_offset, arrays):
     return reference.finish(reference.accumulate(dot, k, no_offset), (1, -1), **arrays)
 
 
-def dots(image, panels, g):
-    """Dot products (N, F, OH, OW) of a packed image, on unpacked signs, by reference.convolution. g: of conv2d."""
-    per_group = g["channels"] // g["num_group"]
+def accumulators(image, panels, g):
+    """accum (N, F, OH, OW) of a packed image (N, P, H, W, ...), on unpacked values, by reference_planes.convolution. g: of
+    conv2d."""
+    code, planes = reference_planes.ACT_CODES[g["act_code"]], g["act_planes"]
+    image = image[:, g["first_plane"]:g["first_plane"] + planes]
     pads = (g["image_pad_h"], g["image_pad_w"]), (g["pad_h"], g["pad_w"])
-    x = reference.unpack_rows(reference.inner_image(image, *pads), per_group)
-    x = x.reshape(x.shape[:3] + (g["channels"],)).transpose(0, 3, 1, 2).copy()
+    image = np.stack([reference.inner_image(image[:, i], *pads) for i in range(planes)], axis=1)
+    a = reference_planes.from_unsigned(reference_planes.unpack_codes(image, g["channels"]), planes, code)
     if g["pad_value"] == 0:
-        inside = np.zeros(x.shape[2:], bool)
-        inside[g["pad_h"]:x.shape[2] - g["pad_h"], g["pad_w"]:x.shape[3] - g["pad_w"]] = True
-        x *= inside
-    rows = panels_to_rows(panels, g["num_filter"], g["num_group"])
-    w = reference.unpack_rows(rows.reshape(g["num_filter"], g["kernel_h"], g["kernel_w"], -1), per_group)
-    return reference.convolution(x, w.transpose(0, 3, 1, 2), (g["stride_h"], g["stride_w"]),
-                                 (g["dilate_h"], g["dilate_w"]), g["num_group"])
+        inside = np.zeros(a.shape[2:], bool)
+        inside[g["pad_h"]:a.shape[2] - g["pad_h"], g["pad_w"]:a.shape[3] - g["pad_w"]] = True
+        a *= inside
+    return reference_planes.convolution(a, weights(panels, g), (g["stride_h"], g["stride_w"]),
+                                        (g["dilate_h"], g["dilate_w"]), num_group=g["num_group"])
+
+
+def weights(panels, g):
+    """Weight codes (F, C/num_group, kh, kw) of panels, the inverse of backend.pack_weights. g: of conv2d."""
+    is_masked, planes, shape = g["weight_code"] == 3, g["weight_planes"], (g["num_filter"], g["kernel_h"], g["kernel_w"], -1)
+    rows = np.stack([panels_to_rows(plane, g["num_filter"], g["num_group"]).reshape(shape)
+                     for plane in np.split(panels, planes + is_masked)])
+    signs = reference.unpack_rows(rows, g["channels"] // g["num_group"]).astype(np.int64).transpose(0, 1, 4, 2, 3)
+    if is_masked:
+        return signs[0] * sum((plane > 0).astype(np.int64) << j for j, plane in enumerate(signs[1:]))
+    return sum(plane << j for j, plane in enumerate(signs))
 
 
 def conv2d(image, panels, g, no_offset, layout, arrays):
-    """backend.conv2d by reference.convolution."""
+    """backend.conv2d by accumulators()."""
     k = g["channels"] // g["num_group"] * g["kernel_h"] * g["kernel_w"]
-    dot, shape = dots(image, panels, g), (1, -1, 1, 1)
+    accum, shape = accumulators(image, panels, g), (1, -1, 1, 1)
     if layout == "NHWC":
-        dot, shape = np.ascontiguousarray(dot.transpose(0, 2, 3, 1)), (1, 1, 1, -1)
-    return reference.finish(reference.accumulate(dot, k, no_offset), shape, **arrays)
+        accum, shape = np.ascontiguousarray(accum.transpose(0, 2, 3, 1)), (1, 1, 1, -1)
+    is_one_bit = g["act_planes"] == g["weight_planes"] == 1 and not g["act_code"] and not g["weight_code"]
+    return reference.finish(reference.accumulate(accum, k, no_offset or not is_one_bit), shape, **arrays)
+
+
+def conv2d_bits(image, panels, g, threshold, flip, planes, pad, pad_value, code):
+    """backend.conv2d_bits by accumulators()."""
+    u = reference_planes.encode_integers(accumulators(image, panels, g), threshold, flip_bits(flip, g["num_filter"]))
+    return without_plane(reference_planes.pack_codes(u, planes, pad, code, pad_value))
+
+
+def pack_image(x, planes, pad, pad_value, num_group, threshold, flip, code):
+    """backend.pack_nchw by reference.pack_nchw and reference_planes.encode."""
+    if threshold is None:
+        return reference.pack_nchw(x, pad, pad_value, num_group)
+    u = reference_planes.encode(x, threshold, flip_bits(flip, threshold.shape[1]))
+    return without_plane(reference_planes.pack_codes(u, planes, pad, code, pad_value, num_group))
+
+
+def without_plane(image):
+    """An image of one plane loses that axis."""
+    return image if image.shape[1] > 1 else image[:, 0]
 
 
 def flip_bits(flip, count):
@@ -41,12 +72,14 @@ def flip_bits(flip, count):
     return np.zeros(count, bool) if flip is None else reference.unpack_rows(flip, count) > 0
 
 
-def max_pool_bits(words, channels, kernel, stride, pad, convention, flip, image_pad, out_pad, out_pad_value):
-    """backend.max_pool_bits by reference.max_pool_bits."""
-    pooled = reference.max_pool_bits(reference.inner_image(words, image_pad), kernel, stride, pad, convention)
+def max_pool_bits(image, channels, kernel, stride, pad, convention, flip, image_pad, out_pad, out_pad_value, code):
+    """backend.max_pool_bits of (N, P, H, W, 1, words) by reference_planes.max_pool."""
+    planes = image.shape[1]
+    inner = np.stack([reference.inner_image(image[:, i], image_pad) for i in range(planes)], axis=1)
+    u = reference_planes.max_pool(reference_planes.unpack_codes(inner, channels), kernel, stride, pad, convention)
     if flip is not None:
-        pooled = pooled ^ reference.pack_rows(np.where(flip_bits(flip, channels), 1, -1))
-    return reference.pad_image(pooled, channels, out_pad, out_pad_value)
+        u = np.where(flip_bits(flip, channels)[:, None, None], 2 ** planes - 1 - u, u)
+    return reference_planes.pack_codes(u, planes, out_pad, code, out_pad_value)
 
 
 def sign_pad(x, pad, pad_value):

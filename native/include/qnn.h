@@ -9,6 +9,16 @@
  *   border:        +1 as 1 bits of the channels that exist, -1 and 0 as 0 bits (conv2d corrects for 0)
  *   filter row:    [kernel_h][kernel_w][ceil(channels/num_group/64)] words;  stored in panels of 16 filters (bits.py)
  *
+ * Codes of several bits are planes of such bits (qnn/reference_planes.py): bit i of u lies in plane i.
+ *   QNN_BIPOLAR    odd numbers -(2^k-1) .. 2^k-1   u = (a + 2^k - 1) / 2      border: as above, in every plane
+ *   QNN_UNSIGNED   0 .. 2^k-1                      u = a                      border: 0
+ *   QNN_SIGNED     -2^(k-1) .. 2^(k-1)-1           u = a + 2^(k-1)            border: 0, the highest plane 1
+ *   image:         [batch][plane][height + 2 image_pad_h] ... as above, lowest bits first
+ *   weights:       QNN_BIPOLAR: the panels of each plane, one plane behind the other;  QNN_MASKED, for weights from
+ *                  -(2^k-1) to 2^k-1: the panels of the signs (1 = +), then those of each plane of |weight|
+ *   accum = offset[f] - step * sum_ij 2^(i+j) m_ij = sum of code * weight,  step 2 for bipolar data, else 1
+ *   m_ij  = popcount(a_i xor w_j), masked popcount((a_i xor sign) and w_j),  for planes i of the data and j of the weights
+ *
  * Functions return a qnn_status; they write nothing unless it is QNN_OK. Pointers may be unaligned to more than their
  * element; arrays that start on a cache line are fastest. Outputs never overlap inputs. All functions may be called from
  * several threads at once.
@@ -28,12 +38,15 @@ extern "C" {
 typedef enum {
   QNN_OK = 0,
   QNN_BAD_ARGUMENT = 1,   /* a null pointer, a pad_value that is not -1, 0, +1, a count of threads below 1 ... */
-  QNN_BAD_SHAPE = 2,      /* a zero dimension, groups that do not divide, a kernel larger than the padded image, K > 2^24 */
+  QNN_BAD_SHAPE = 2,      /* a zero dimension, groups that do not divide, a kernel larger than the padded image, planes
+                             that do not exist, accumulators above 2^24 */
   QNN_UNKNOWN_ISA = 3,    /* qnn_isa_select: no such name */
   QNN_ISA_NOT_BUILT = 4,  /* qnn_isa_select: the compiler that built this library refused it */
   QNN_ISA_NOT_USABLE = 5, /* qnn_isa_select: this CPU or operating system lacks it */
   QNN_NO_MEMORY = 6       /* a zero-padded or very large kernel, or many thresholds, need a table, and malloc failed */
 } qnn_status;
+
+typedef enum { QNN_BIPOLAR = 0, QNN_UNSIGNED = 1, QNN_SIGNED = 2, QNN_MASKED = 3 } qnn_code;
 
 /* ---- instruction sets: "scalar", "popcnt", "avx2", "avx512" (F, BW, VL, VPOPCNTDQ), "neon" -------------------------- */
 
@@ -68,35 +81,45 @@ typedef struct {
   size_t batch, channels, height, width;    /* input; channels over all groups */
   size_t num_filter, num_group;
   size_t kernel_h, kernel_w, stride_h, stride_w, dilate_h, dilate_w, pad_h, pad_w;
-  int pad_value;                            /* -1, 0 or +1: what the padding counts as */
+  int pad_value;                            /* -1, 0 or +1: what the padding counts as; 0 where codes are not bipolar */
   size_t image_pad_h, image_pad_w;          /* padding that the image holds, not below pad_h, pad_w; 0: just these */
+  size_t act_planes, weight_planes;         /* bits of data and of weights (masked: of |weight|), 1..8; 0: 1 */
+  int act_code, weight_code;                /* data: bipolar, unsigned or signed; weights: bipolar or masked */
+  size_t first_plane, image_planes;         /* planes first_plane .. +act_planes of the image_planes that the image
+                                               holds; image_planes 0: act_planes. Packing writes act_planes. */
 } qnn_conv2d_shape;
 
 size_t qnn_conv2d_out_height(const qnn_conv2d_shape *shape);    /* 0 for a bad shape */
 size_t qnn_conv2d_out_width(const qnn_conv2d_shape *shape);
 size_t qnn_conv2d_image_words(const qnn_conv2d_shape *shape);   /* size of the packed, padded image */
-size_t qnn_conv2d_filter_words(const qnn_conv2d_shape *shape);  /* words of one filter row */
+size_t qnn_conv2d_filter_words(const qnn_conv2d_shape *shape);  /* words of one filter row in one plane */
 
 /* Signs of a float image, packed and padded for `shape`. Padding is +1 or -1 (0 packs as -1; qnn_conv2d corrects). */
 qnn_status qnn_pack_nchw(const float *x, const qnn_conv2d_shape *shape, uint64_t *image);
 qnn_status qnn_pack_nhwc(const float *x, const qnn_conv2d_shape *shape, uint64_t *image);
 
-/* The same after a BatchNorm, folded into one comparison per channel: bit = !(flip ? x >= threshold : x < threshold), so
- * that NaN on either side gives 1. threshold: [channels]; flip: bits [channels], packed as a row; NULL: none. */
+/* Codes by comparisons, a BatchNorm folded into them: u = number of t with !(flip ? x >= threshold[t] : x < threshold[t]),
+ * so that NaN on either side counts. threshold: [2^act_planes - 1][num_threshold], ascending, NaN first (if flip: last);
+ * num_threshold: channels, or 1 for thresholds that all channels share; flip: bits [num_threshold], packed as a row; NULL:
+ * none. */
 qnn_status qnn_pack_thresholds_nchw(const float *x, const qnn_conv2d_shape *shape, const float *threshold,
-                                    const uint64_t *flip, uint64_t *image);
+                                    size_t num_threshold, const uint64_t *flip, uint64_t *image);
 qnn_status qnn_pack_thresholds_nhwc(const float *x, const qnn_conv2d_shape *shape, const float *threshold,
-                                    const uint64_t *flip, uint64_t *image);
+                                    size_t num_threshold, const uint64_t *flip, uint64_t *image);
 
 /* ---- layers: y = ((accum - mean) * scale + bias) + residual, every operation rounded by itself, in this order ---------- */
 
 typedef struct {
-  int no_offset;          /* 0: accum = (K + dot) / 2;  1: accum = dot */
+  int no_offset;          /* 1-bit bipolar data and weights: 0: accum = (K + dot) / 2;  1: accum = dot. Others: dot */
   const float *scale;     /* [num_filter], or [1] with num_scale 1; NULL: 1 */
   size_t num_scale;       /* 1 or num_filter; ignored when scale is NULL */
   const float *bias;      /* [num_filter]; NULL: none */
   const float *mean;      /* [num_filter]; NULL: none */
   const float *residual;  /* shape and layout of y, which it must not overlap; NULL: none */
+  const int32_t *offset;  /* [num_filter]; NULL where data and weights are bipolar: K (2^act_planes - 1)
+                             (2^weight_planes - 1). Else, with sums over a filter, unsigned: (2^act_planes - 1) times that
+                             of its positive weights; signed: ((2^act_planes - 1) sum|w| - sum w) / 2; bipolar and masked:
+                             (2^act_planes - 1) sum|w|. For bipolar weights |w| is 2^weight_planes - 1 */
 } qnn_output;
 
 /* XNOR GEMM, also the fully connected layer.
@@ -109,31 +132,43 @@ qnn_status qnn_xgemm(const uint64_t *a, const uint64_t *panels, size_t rows, siz
 qnn_status qnn_conv2d(const uint64_t *image, const uint64_t *panels, const qnn_conv2d_shape *shape,
                       const qnn_output *output, int is_nhwc, float *y);
 
-/* The same convolution with bits out: bit = (dot >= threshold) xor flip, a packed image for the next layer.
- * threshold: [num_filter], INT32_MIN is always, INT32_MAX never; flip: bits [num_filter], packed as a row; NULL: none.
- * out: [batch][out_height + 2 out_pad_h][out_width + 2 out_pad_w][ceil(num_filter/64)] words, border out_pad_value. */
-qnn_status qnn_conv2d_bits(const uint64_t *image, const uint64_t *panels, const qnn_conv2d_shape *shape,
-                           const int32_t *threshold, const uint64_t *flip, size_t out_pad_h, size_t out_pad_w,
-                           int out_pad_value, uint64_t *out);
+/* How accumulators become codes: u = number of t with (accum >= threshold[t]) xor flip. One plane: the bit
+ * (dot >= threshold) xor flip. */
+typedef struct {
+  const int32_t *offset;      /* as in qnn_output */
+  const int32_t *threshold;   /* [2^planes - 1][num_filter], ascending; INT32_MIN is always, INT32_MAX never */
+  const uint64_t *flip;       /* bits [num_filter], packed as a row; NULL: none */
+  size_t planes;              /* 1..4; 0: 1 */
+  int code;                   /* of the border */
+  size_t pad_h, pad_w;        /* border of the packed image, for the next layer */
+  int pad_value;              /* -1, 0 or +1; 0 where the code is not bipolar */
+} qnn_bits_output;
 
-/* Shape of a max-pooling of packed signs. */
+/* The same convolution with codes out, a packed image for the next layer.
+ * out: [batch][planes][out_height + 2 pad_h][out_width + 2 pad_w][ceil(num_filter/64)] words. */
+qnn_status qnn_conv2d_bits(const uint64_t *image, const uint64_t *panels, const qnn_conv2d_shape *shape,
+                           const qnn_bits_output *output, uint64_t *out);
+
+/* Shape of a max-pooling of packed codes. */
 typedef struct {
   size_t batch, channels, height, width;    /* input without its padding; its pixels have ceil(channels/64) words */
   size_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;  /* pad < kernel; the padding does not take part */
   int is_full;                              /* (in + 2 pad - kernel) / stride + 1 windows, rounded 0: down, 1: up */
   size_t image_pad_h, image_pad_w;          /* padding that the input holds: skipped */
   size_t out_pad_h, out_pad_w;              /* padding that the output gets */
-  int out_pad_value;                        /* -1, 0 or +1 */
+  int out_pad_value;                        /* -1, 0 or +1; 0 where the code is not bipolar */
+  size_t planes;                            /* 1..8; 0: 1 */
+  int code;                                 /* of the border: codes are ordered as u is */
 } qnn_pool_shape;
 
 size_t qnn_pool_out_height(const qnn_pool_shape *shape);  /* without padding; 0 for a bad shape */
 size_t qnn_pool_out_width(const qnn_pool_shape *shape);
 
-/* Max-pooling of packed signs: OR over the part of the window inside the image (0 where that is empty, at the end of a
- * full pooling), then xor flip. Before a BatchNorm with negative gamma the maximum becomes the minimum of signs: max of
- * the flipped signs, flipped back.
+/* Max-pooling of packed codes: the maximum of u over the part of the window inside the image (0 where that is empty, at
+ * the end of a full pooling), OR for one plane; then every plane xor flip. Before a BatchNorm with negative gamma the
+ * maximum becomes the minimum of codes: max of the flipped codes, flipped back.
  * flip: bits [channels], packed as a row; NULL: none.
- * in: [batch][height + 2 image_pad_h][width + 2 image_pad_w][words]; out: [batch][out_height + 2 out_pad_h][...][words]. */
+ * in: [batch][planes][height + 2 image_pad_h][width + 2 image_pad_w][words]; out: [batch][planes][out_height + ...][words]. */
 qnn_status qnn_max_pool_bits(const uint64_t *in, const qnn_pool_shape *shape, const uint64_t *flip, uint64_t *out);
 
 /* ---- training: the clipped straight-through estimator ---------------------------------------------------------------- */

@@ -38,8 +38,9 @@ static inline void transpose(__m256 r[8]) {
 /* Whole 8x8 blocks; the caller does what is left of pixels and filters. */
 static inline void finish_nchw_blocks(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
                                       const qnn_finish *finish, const float *residual, float *y, size_t filter_stride) {
-  const __m256 base = _mm256_set1_ps(finish->base), step = _mm256_set1_ps(finish->step);
-  for (size_t f = 0; f < num_filter; f += 8)
+  const __m256 step = _mm256_set1_ps(finish->step);
+  for (size_t f = 0; f < num_filter; f += 8) {
+    const __m256 base = _mm256_loadu_ps(finish->base + f);
     for (size_t j = 0; j < num_pixels; j += 8) {
       __m256 r[8];
 #pragma GCC unroll 8
@@ -54,14 +55,15 @@ static inline void finish_nchw_blocks(const int32_t *counts, size_t ld, size_t n
         _mm256_storeu_ps(y + at, value);
       }
     }
+  }
 }
 
 static inline void finish_nhwc_blocks(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
                                       const qnn_finish *finish, const float *residual, float *y, size_t pixel_stride) {
-  const __m256 base = _mm256_set1_ps(finish->base), step = _mm256_set1_ps(finish->step);
+  const __m256 step = _mm256_set1_ps(finish->step);
   for (size_t f = 0; f < num_filter; f += 8) {
     const __m256 mean = _mm256_loadu_ps(finish->mean + f), scale = _mm256_loadu_ps(finish->scale + f);
-    const __m256 bias = _mm256_loadu_ps(finish->bias + f);
+    const __m256 bias = _mm256_loadu_ps(finish->bias + f), base = _mm256_loadu_ps(finish->base + f);
     for (size_t j = 0; j < num_pixels; ++j) {
       const size_t at = j * pixel_stride + f;
       __m256 value = normalise(accumulators(counts + j * ld + f, base, step), mean, scale, bias);
@@ -90,6 +92,7 @@ void qnn_finish_ukernel__avx2(const int32_t *counts, size_t ld, size_t num_pixel
   if (whole_filters == num_filter) return;
   const size_t rest_filters = num_filter - whole_filters, at = whole_filters * filter_stride;
   qnn_finish rest = *finish;
+  memmove(rest.base, rest.base + whole_filters, rest_filters * sizeof *rest.base);
   memmove(rest.mean, rest.mean + whole_filters, rest_filters * sizeof *rest.mean);
   memmove(rest.scale, rest.scale + whole_filters, rest_filters * sizeof *rest.scale);
   memmove(rest.bias, rest.bias + whole_filters, rest_filters * sizeof *rest.bias);

@@ -46,11 +46,11 @@ static inline void transpose(__m512 r[16]) {
 
 static inline void finish_nhwc(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
                                const qnn_finish *finish, const float *residual, float *y, size_t pixel_stride) {
-  const __m512 base = _mm512_set1_ps(finish->base), step = _mm512_set1_ps(finish->step);
+  const __m512 step = _mm512_set1_ps(finish->step);
   for (size_t f = 0; f < num_filter; f += 16) {
     const __mmask16 lanes = first_lanes(num_filter - f);
     const __m512 mean = _mm512_loadu_ps(finish->mean + f), scale = _mm512_loadu_ps(finish->scale + f);
-    const __m512 bias = _mm512_loadu_ps(finish->bias + f);
+    const __m512 bias = _mm512_loadu_ps(finish->bias + f), base = _mm512_loadu_ps(finish->base + f);
     for (size_t j = 0; j < num_pixels; ++j) {
       const size_t at = j * pixel_stride + f;
       __m512 value = normalise(accumulators(counts + j * ld + f, base, step), mean, scale, bias);
@@ -62,8 +62,9 @@ static inline void finish_nhwc(const int32_t *counts, size_t ld, size_t num_pixe
 
 static inline void finish_nchw(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
                                const qnn_finish *finish, const float *residual, float *y, size_t filter_stride) {
-  const __m512 base = _mm512_set1_ps(finish->base), step = _mm512_set1_ps(finish->step);
-  for (size_t f = 0; f < num_filter; f += 16)
+  const __m512 step = _mm512_set1_ps(finish->step);
+  for (size_t f = 0; f < num_filter; f += 16) {
+    const __m512 base = _mm512_loadu_ps(finish->base + f);
     for (size_t j = 0; j < num_pixels; j += 16) {
       const size_t rows = qnn_min(num_pixels - j, 16), columns = qnn_min(num_filter - f, 16);
       const __mmask16 lanes = first_lanes(rows);
@@ -87,6 +88,7 @@ static inline void finish_nchw(const int32_t *counts, size_t ld, size_t num_pixe
         _mm512_mask_storeu_ps(y + at, lanes, value);
       }
     }
+  }
 }
 
 qnn_finish_ukernel qnn_finish_ukernel__avx512;

@@ -10,31 +10,36 @@
 /* Position of filter i of a panel of n: even ones first (bits.py, panel_order). */
 static inline size_t plain_lane(size_t i, size_t n) { return i / 2 + (i % 2 ? (n + 1) / 2 : 0); }
 
-/* One filter at a time, four pixels: each weight word is loaded once for all of them. */
+/* One filter at a time, four pixels: each weight word is loaded once for all of them. has_masks: tgemm. */
 static inline __attribute__((always_inline)) void plain_xgemm_pixels(
-    const size_t num_pixels, const uint64_t *const *pixels, size_t num_filter, const uint64_t *panel,
-    size_t num_segments, const size_t *segments, size_t segment_words, int32_t *counts, size_t ld) {
+    const bool has_masks, const size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,
+    const uint64_t *panel, const qnn_walk *walk, int32_t *counts, size_t ld) {
   for (size_t f = 0; f < num_filter; ++f) {
-    const uint64_t *w = panel + plain_lane(f, num_filter);
     uint64_t sums[4] = {0, 0, 0, 0};
-    for (size_t s = 0; s < num_segments; ++s) {
-      const uint64_t *p[4];
-      for (size_t j = 0; j < num_pixels; ++j) p[j] = pixels[j] + segments[s];
-      for (size_t k = 0; k < segment_words; ++k, w += num_filter)
-        for (size_t j = 0; j < num_pixels; ++j) sums[j] += QNN_POPCOUNT(p[j][k] ^ *w);
+    for (const qnn_pair *pair = walk->pairs, *end = pair + walk->num_pairs; pair < end; ++pair) {
+      const uint64_t *w = panel + plain_lane(f, num_filter) + (has_masks ? 0 : pair->panel);
+      for (size_t j = 0; j < num_pixels; ++j) sums[j] <<= pair->doubles;
+      for (size_t s = 0; s < walk->num_segments; ++s) {
+        const uint64_t *p[4];
+        for (size_t j = 0; j < num_pixels; ++j) p[j] = pixels[j] + pair->pixel + walk->segments[s];
+        for (size_t k = 0; k < walk->segment_words; ++k, w += num_filter) {
+          const uint64_t mask = has_masks ? w[pair->panel] : ~(uint64_t)0;
+          for (size_t j = 0; j < num_pixels; ++j) sums[j] += QNN_POPCOUNT((p[j][k] ^ *w) & mask);
+        }
+      }
     }
     for (size_t j = 0; j < num_pixels; ++j) counts[j * ld + f] = (int32_t)sums[j];
   }
 }
 
-static inline void plain_xgemm(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,
-                               const uint64_t *panel, size_t num_segments, const size_t *segments,
-                               size_t segment_words, int32_t *counts, size_t ld) {
+static inline __attribute__((always_inline)) void plain_xgemm(
+    const bool has_masks, size_t num_pixels, const uint64_t *const *pixels, size_t num_filter, const uint64_t *panel,
+    const qnn_walk *walk, int32_t *counts, size_t ld) {
   assert(num_pixels >= 1 && num_filter >= 1 && num_filter <= QNN_PANEL_FILTERS);
   for (; num_pixels >= 4; num_pixels -= 4, pixels += 4, counts += 4 * ld)
-    plain_xgemm_pixels(4, pixels, num_filter, panel, num_segments, segments, segment_words, counts, ld);
+    plain_xgemm_pixels(has_masks, 4, pixels, num_filter, panel, walk, counts, ld);
   for (; num_pixels > 0; num_pixels -= 1, pixels += 1, counts += ld)
-    plain_xgemm_pixels(1, pixels, num_filter, panel, num_segments, segments, segment_words, counts, ld);
+    plain_xgemm_pixels(has_masks, 1, pixels, num_filter, panel, walk, counts, ld);
 }
 
 #endif
@@ -48,17 +53,24 @@ static inline void plain_pack(const float *x, size_t n, uint64_t *words) {
   }
 }
 
-static inline void plain_compare(const float *x, size_t n, const int32_t *low, const uint32_t *span, size_t period,
-                                 uint64_t *words) {
-  size_t i = 0;
-  for (size_t start = 0; start < n; start += QNN_WORD_BITS) {
+/* By binary search: num_planes comparisons. */
+static inline void plain_encode(const float *x, size_t n, size_t num_planes, const qnn_steps *steps, size_t period,
+                                uint64_t *words, size_t plane_words) {
+  size_t c = 0;
+  for (size_t start = 0; start < n; start += QNN_WORD_BITS, ++words) {
     const size_t count = qnn_min(n - start, QNN_WORD_BITS);
-    uint64_t word = 0;
+    uint64_t word[QNN_MAX_PLANES] = {0};
     for (size_t j = 0; j < count; ++j) {
-      word |= (uint64_t)((uint32_t)qnn_float_key(x[start + j]) - (uint32_t)low[i] >= span[i]) << j;
-      if (++i == period) i = 0;
+      const uint32_t rank = qnn_rank(x[start + j], steps->turn[c]);
+      size_t code = 0;
+      for (size_t i = num_planes; i-- > 0;) {
+        const size_t half = (size_t)1 << i, is_above = rank >= steps->limit[(code + half - 1) * steps->stride + c];
+        code += is_above << i;
+        word[i] |= (uint64_t)is_above << j;
+      }
+      if (++c == period) c = 0;
     }
-    *words++ = word;
+    for (size_t i = 0; i < num_planes; ++i) words[i * plane_words] = word[i];
   }
 }
 
@@ -66,8 +78,9 @@ static inline void plain_compare(const float *x, size_t n, const int32_t *low, c
 static inline __attribute__((always_inline)) void plain_finish_all(
     const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter, const qnn_finish *finish,
     const float *residual, float *y, size_t pixel_stride, size_t filter_stride) {
-  const float base = finish->base, step = finish->step;
-#define QNN_PLAIN_VALUE (base + step * (float)counts[j * ld + f] - finish->mean[f]) * finish->scale[f] + finish->bias[f]
+  const float step = finish->step;
+#define QNN_PLAIN_VALUE                                                                                               \
+  (finish->base[f] + step * (float)counts[j * ld + f] - finish->mean[f]) * finish->scale[f] + finish->bias[f]
   if (filter_stride == 1) {
     for (size_t j = 0; j < num_pixels; ++j)
       for (size_t f = 0; f < num_filter; ++f) {
@@ -106,21 +119,22 @@ static inline void plain_threshold(const int32_t *counts, size_t ld, size_t num_
 }
 
 /* The kernels of an instruction set, by the names that dispatch.c expects. */
-#define QNN_PLAIN_XGEMM(isa)                                                                                          \
-  qnn_xgemm_ukernel qnn_xgemm_ukernel__##isa;                                                                         \
-  void qnn_xgemm_ukernel__##isa(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,                  \
-                                const uint64_t *panels, size_t num_segments, const size_t *segments,                  \
-                                size_t segment_words, int32_t *counts, size_t ld) {                                   \
-    plain_xgemm(num_pixels, pixels, num_filter, panels, num_segments, segments, segment_words, counts, ld);           \
+#define QNN_PLAIN_XGEMM(isa) QNN_PLAIN_GEMM(qnn_xgemm_ukernel__##isa, false)
+#define QNN_PLAIN_TGEMM(isa) QNN_PLAIN_GEMM(qnn_tgemm_ukernel__##isa, true)
+#define QNN_PLAIN_GEMM(name, has_masks)                                                                               \
+  qnn_xgemm_ukernel name;                                                                                             \
+  void name(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter, const uint64_t *panels,              \
+            const qnn_walk *walk, int32_t *counts, size_t ld) {                                                       \
+    plain_xgemm(has_masks, num_pixels, pixels, num_filter, panels, walk, counts, ld);                                 \
   }
 #define QNN_PLAIN_PACK(isa)                                                                                           \
   qnn_pack_ukernel qnn_pack_ukernel__##isa;                                                                           \
   void qnn_pack_ukernel__##isa(const float *x, size_t n, uint64_t *words) { plain_pack(x, n, words); }
-#define QNN_PLAIN_COMPARE(isa)                                                                                        \
-  qnn_compare_ukernel qnn_compare_ukernel__##isa;                                                                     \
-  void qnn_compare_ukernel__##isa(const float *x, size_t n, const int32_t *low, const uint32_t *span, size_t period,  \
-                                  uint64_t *words) {                                                                  \
-    plain_compare(x, n, low, span, period, words);                                                                    \
+#define QNN_PLAIN_ENCODE(isa)                                                                                         \
+  qnn_encode_ukernel qnn_encode_ukernel__##isa;                                                                       \
+  void qnn_encode_ukernel__##isa(const float *x, size_t n, size_t num_planes, const qnn_steps *steps, size_t period,  \
+                                 uint64_t *words, size_t plane_words) {                                               \
+    plain_encode(x, n, num_planes, steps, period, words, plane_words);                                                \
   }
 #define QNN_PLAIN_FINISH(isa)                                                                                         \
   qnn_finish_ukernel qnn_finish_ukernel__##isa;                                                                       \

@@ -1,11 +1,18 @@
 /* xgemm-avx512.c: AVX-512 with VPOPCNTDQ. One register = one word of 8 filters; a call runs up to 6 pixels against two
  * panels (32 filters): 24 sums, 4 weights and a broadcast pixel word fill 29 of the 32 registers, and each load of a
- * weight serves 6 pixels. Three instructions per 512 bits: xor, popcount, add. */
+ * weight serves 6 pixels. Three instructions per 512 bits: xor, popcount, add.
+ *
+ * tgemm-avx512.c compiles this file again for masked weights: (x ^ sign) & mask is one vpternlogq. Signs and masks take 8
+ * registers, which leaves sums for 5 pixels. */
 #include <immintrin.h>
 
 #include "../internal.h"
 
-enum { mr = 6, max_registers = 4 };
+#ifdef QNN_TGEMM
+enum { has_masks = true, mr = 5, max_registers = 4 };
+#else
+enum { has_masks = false, mr = 6, max_registers = 4 };
+#endif
 
 /* The filters of a call as registers: where word 0 of register i lies, which lanes exist, words from k to k + 1. */
 typedef struct {
@@ -19,36 +26,54 @@ static inline void store_panel(__m512i even, __m512i odd, int32_t *counts) {
   _mm512_storeu_si512(counts, _mm512_mask_shuffle_epi32(even, 0xAAAA, odd, _MM_PERM_CCAA));
 }
 
-/* num_pixels, num_registers and is_masked are constants where this is called: every loop over them is unrolled. */
+/* Words of `lanes` filters, all 8 where the panel is not short. */
+static inline __m512i load(const uint64_t *w, __mmask8 lanes, const bool is_short) {
+  return is_short ? _mm512_maskz_loadu_epi64(lanes, w) : _mm512_loadu_si512(w);
+}
+
+/* num_pixels, num_registers and is_short are constants where this is called: every loop over them is unrolled. */
 static inline __attribute__((always_inline)) void run(
-    const size_t num_pixels, const size_t num_registers, const bool is_masked, const uint64_t *const *pixels,
-    const filters *f, size_t num_segments, const size_t *segments, size_t segment_words, int32_t *counts, size_t ld) {
+    const size_t num_pixels, const size_t num_registers, const bool is_short, const uint64_t *const *pixels,
+    const filters *f, const qnn_walk *walk, int32_t *counts, size_t ld) {
   __m512i sum[mr][max_registers];
-  const uint64_t *w[max_registers];
 #pragma GCC unroll 4
-  for (size_t i = 0; i < num_registers; ++i) {
-    w[i] = f->w[i];
+  for (size_t i = 0; i < num_registers; ++i)
 #pragma GCC unroll 6
     for (size_t j = 0; j < num_pixels; ++j) sum[j][i] = _mm512_setzero_si512();
-  }
-  const size_t step = is_masked ? f->step : QNN_PANEL_FILTERS;
-  for (size_t s = 0; s < num_segments; ++s) {
-    const uint64_t *p[mr];
-#pragma GCC unroll 6
-    for (size_t j = 0; j < num_pixels; ++j) p[j] = pixels[j] + segments[s];
-    for (size_t k = 0; k < segment_words; ++k) {
-      __m512i weight[max_registers];
+  const size_t step = is_short ? f->step : QNN_PANEL_FILTERS;
+  for (const qnn_pair *pair = walk->pairs, *end = pair + walk->num_pairs; pair < end; ++pair) {
+    const size_t mask_at = pair->panel;
+    const uint64_t *w[max_registers];
 #pragma GCC unroll 4
-      for (size_t i = 0; i < num_registers; ++i) {
-        weight[i] = is_masked ? _mm512_maskz_loadu_epi64(f->lanes[i], w[i]) : _mm512_loadu_si512(w[i]);
-        w[i] += step;
-      }
-#pragma GCC unroll 6
-      for (size_t j = 0; j < num_pixels; ++j) {
-        const __m512i x = _mm512_set1_epi64((long long)p[j][k]);
+    for (size_t i = 0; i < num_registers; ++i) w[i] = f->w[i] + (has_masks ? 0 : pair->panel);
+    if (pair->doubles)
 #pragma GCC unroll 4
-        for (size_t i = 0; i < num_registers; ++i)
-          sum[j][i] = _mm512_add_epi64(sum[j][i], _mm512_popcnt_epi64(_mm512_xor_si512(x, weight[i])));
+      for (size_t i = 0; i < num_registers; ++i)
+#pragma GCC unroll 6
+        for (size_t j = 0; j < num_pixels; ++j) sum[j][i] = _mm512_add_epi64(sum[j][i], sum[j][i]);
+    for (size_t s = 0; s < walk->num_segments; ++s) {
+      const size_t segment = walk->segments[s] + pair->pixel;
+      const uint64_t *p[mr];
+#pragma GCC unroll 6
+      for (size_t j = 0; j < num_pixels; ++j) p[j] = pixels[j] + segment;
+      for (size_t k = 0; k < walk->segment_words; ++k) {
+        __m512i weight[max_registers], mask[max_registers];
+#pragma GCC unroll 4
+        for (size_t i = 0; i < num_registers; ++i) {
+          weight[i] = load(w[i], f->lanes[i], is_short);
+          if (has_masks) mask[i] = load(w[i] + mask_at, f->lanes[i], is_short);
+          w[i] += step;
+        }
+#pragma GCC unroll 6
+        for (size_t j = 0; j < num_pixels; ++j) {
+          const __m512i x = _mm512_set1_epi64((long long)p[j][k]);
+#pragma GCC unroll 4
+          for (size_t i = 0; i < num_registers; ++i) {
+            const __m512i differing = has_masks ? _mm512_ternarylogic_epi64(mask[i], x, weight[i], 0x60)
+                                                : _mm512_xor_si512(x, weight[i]);
+            sum[j][i] = _mm512_add_epi64(sum[j][i], _mm512_popcnt_epi64(differing));
+          }
+        }
       }
     }
   }
@@ -59,29 +84,38 @@ static inline __attribute__((always_inline)) void run(
       store_panel(sum[j][i], sum[j][i + 1], counts + j * ld + i / 2 * QNN_PANEL_FILTERS);
 }
 
-#define RUN(num_pixels, num_registers, is_masked)                                                                      \
-  case num_pixels:                                                                                                     \
-    run(num_pixels, num_registers, is_masked, pixels, &f, num_segments, segments, segment_words, counts, ld);          \
+#define RUN(num_pixels, num_registers, is_short)                                        \
+  case num_pixels:                                                                      \
+    run(num_pixels, num_registers, is_short, pixels, &f, walk, counts, ld);             \
     break
-#define RUN_ALL(num_registers, is_masked)                                                                              \
-  switch (num_pixels) {                                                                                                \
-    RUN(1, num_registers, is_masked);                                                                                  \
-    RUN(2, num_registers, is_masked);                                                                                  \
-    RUN(3, num_registers, is_masked);                                                                                  \
-    RUN(4, num_registers, is_masked);                                                                                  \
-    RUN(5, num_registers, is_masked);                                                                                  \
-    RUN(6, num_registers, is_masked);                                                                                  \
+#ifdef QNN_TGEMM
+#define RUN_SIX(num_registers, is_short)
+#else
+#define RUN_SIX(num_registers, is_short) RUN(6, num_registers, is_short);
+#endif
+#define RUN_ALL(num_registers, is_short)                                                \
+  switch (num_pixels) {                                                                 \
+    RUN(1, num_registers, is_short);                                                    \
+    RUN(2, num_registers, is_short);                                                    \
+    RUN(3, num_registers, is_short);                                                    \
+    RUN(4, num_registers, is_short);                                                    \
+    RUN(5, num_registers, is_short);                                                    \
+    RUN_SIX(num_registers, is_short)                                                    \
   }
 
-qnn_xgemm_ukernel qnn_xgemm_ukernel__avx512;
-void qnn_xgemm_ukernel__avx512(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,
-                               const uint64_t *panels, size_t num_segments, const size_t *segments,
-                               size_t segment_words, int32_t *counts, size_t ld) {
+#ifdef QNN_TGEMM
+#define KERNEL qnn_tgemm_ukernel__avx512
+#else
+#define KERNEL qnn_xgemm_ukernel__avx512
+#endif
+qnn_xgemm_ukernel KERNEL;
+void KERNEL(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter, const uint64_t *panels,
+            const qnn_walk *walk, int32_t *counts, size_t ld) {
   assert(num_pixels >= 1 && num_pixels <= mr);
   assert((num_filter >= 1 && num_filter <= QNN_PANEL_FILTERS) || num_filter == 2 * QNN_PANEL_FILTERS);
   const size_t num_even = num_filter > QNN_PANEL_FILTERS ? 8 : (num_filter + 1) / 2;
   const size_t num_odd = num_filter > QNN_PANEL_FILTERS ? 8 : num_filter / 2;
-  const uint64_t *second = panels + QNN_PANEL_FILTERS * num_segments * segment_words;
+  const uint64_t *second = panels + QNN_PANEL_FILTERS * walk->num_segments * walk->segment_words;
   const filters f = {{panels, panels + num_even, second, second + num_even},
                      {(__mmask8)((1u << num_even) - 1), (__mmask8)((1u << num_odd) - 1), 0, 0},
                      num_filter};

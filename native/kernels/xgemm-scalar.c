@@ -1,4 +1,4 @@
-/* xgemm-scalar.c: every machine. Popcount by halving sums inside the word: gcc's builtin would call libgcc here. */
+/* xgemm-scalar.c, and its tgemm: every machine. Popcount by halving sums inside the word: gcc's builtin would call libgcc here. */
 #include <stdint.h>
 
 static inline uint64_t swar_popcount(uint64_t x) {
@@ -11,3 +11,4 @@ static inline uint64_t swar_popcount(uint64_t x) {
 #include "plain.h"
 
 QNN_PLAIN_XGEMM(scalar)
+QNN_PLAIN_TGEMM(scalar)

@@ -81,7 +81,7 @@ MXReturnValue pack_forward(const Attributes &attributes, Tensors *in, Tensors *o
   const float *x = (*in)[0].data<float>();
   uint64_t *image = (*out)[0].data<uint64_t>();
   if (flag(attributes, "has_threshold"))
-    check((is_nhwc ? qnn_pack_thresholds_nhwc : qnn_pack_thresholds_nchw)(x, &s, (*in)[1].data<float>(),
+    check((is_nhwc ? qnn_pack_thresholds_nhwc : qnn_pack_thresholds_nchw)(x, &s, (*in)[1].data<float>(), s.channels,
                                                                           words_of((*in)[2]), image), kPack);
   else
     check((is_nhwc ? qnn_pack_nhwc : qnn_pack_nchw)(x, &s, image), kPack);
@@ -150,9 +150,12 @@ MXReturnValue bits_shape(const Attributes &attributes, Shapes *in, Shapes *out) 
 MXReturnValue bits_forward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
   const qnn_conv2d_shape s = image_geometry(attributes, shape_of((*in)[0]), kBits);
   const std::vector<size_t> out_pad = sizes(attributes, "out_pad", 2, 0);
-  check(qnn_conv2d_bits(words_of((*in)[0]), words_of((*in)[1]), &s, (*in)[2].data<int32_t>(), words_of((*in)[3]),
-                        out_pad[0], out_pad[1], static_cast<int>(number(attributes, "out_pad_value", 1)),
-                        (*out)[0].data<uint64_t>()), kBits);
+  qnn_bits_output output = {};
+  output.threshold = (*in)[2].data<int32_t>();
+  output.flip = words_of((*in)[3]);
+  output.pad_h = out_pad[0], output.pad_w = out_pad[1];
+  output.pad_value = static_cast<int>(number(attributes, "out_pad_value", 1));
+  check(qnn_conv2d_bits(words_of((*in)[0]), words_of((*in)[1]), &s, &output, (*out)[0].data<uint64_t>()), kBits);
   return MX_SUCCESS;
 }
 

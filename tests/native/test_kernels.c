@@ -66,7 +66,7 @@ static size_t test_flush_to_zero(void) {
   _mm_setcsr(before | 0x8040);  /* FTZ, DAZ */
 #endif
   size_t bad = qnn_pack_rows(x, 1, 70, 70, words) || qnn_sign_pad(x, 1, 7, 10, 0, 0, 1.0f, y) ||
-               qnn_pack_thresholds_nhwc(x, &pixel, zeros, NULL, above);
+               qnn_pack_thresholds_nhwc(x, &pixel, zeros, 70, NULL, above);
 #ifdef __SSE2__
   _mm_setcsr(before);
 #endif
@@ -88,7 +88,7 @@ static size_t test_xgemm(void) {
     uint64_t *panels = malloc(num_filter * words * 8);
     for (size_t f = 0; f < num_filter; ++f) bias[f] = (float)f * 0.1f;
     const float scale = 0.3f;
-    const qnn_output output = {c % 2, c % 3 ? &scale : NULL, 1, c % 5 ? bias : NULL, NULL, NULL};
+    const qnn_output output = {c % 2, c % 3 ? &scale : NULL, 1, c % 5 ? bias : NULL, NULL, NULL, NULL};
     bad += qnn_pack_rows(x, n, k, k, a) || qnn_pack_rows(w, num_filter, k, k, rows) ||
            qnn_pack_panels(rows, num_filter, words, 1, panels) ||
            qnn_xgemm(a, panels, n, num_filter, k, &output, y);
@@ -134,7 +134,9 @@ static size_t check_bits(const qnn_conv2d_shape *s, const uint64_t *image, const
     threshold[f] = random_word() % 8 ? (int32_t)(random_word() % 41) - 20 : random_word() % 2 ? INT32_MIN : INT32_MAX;
   for (size_t i = 0; i < words; ++i) flip[i] = random_word();  /* bits behind the last filter must not matter */
   memset(out, 0xA5, s->batch * image_words * 8);
-  size_t bad = qnn_conv2d_bits(image, panels, s, threshold, flip, pad_h, pad_w, pad_value, out) != QNN_OK;
+  const qnn_bits_output output = {.threshold = threshold, .flip = flip, .pad_h = pad_h, .pad_w = pad_w,
+                                  .pad_value = pad_value};
+  size_t bad = qnn_conv2d_bits(image, panels, s, &output, out) != QNN_OK;
   for (size_t i = 0; i < s->batch * s->num_filter * oh * ow; ++i) {
     const size_t n = i / (s->num_filter * oh * ow), f = i / (oh * ow) % s->num_filter, row = i / ow % oh, col = i % ow;
     const uint64_t *pixel = out + n * image_words + ((row + pad_h) * width + col + pad_w) * words;
@@ -195,7 +197,7 @@ static size_t test_conv2d(void) {
   for (size_t c = 0; c < 75; ++c) {
     const qnn_conv2d_shape s = {1 + c % 2, channels[c % 5], 9, 7, filters[c / 5 % 5], 1, 3, c % 4 ? 3 : 1,
                                 1 + c % 3 / 2, 1 + c % 7 / 6, 1, 1 + c % 5 / 4, c % 3, c % 4 ? c % 2 * 2 : 1,
-                                (int)(c % 3) - 1, c % 4 > 1 ? 3 : 0, c % 8 > 3 ? 2 : 0};
+                                (int)(c % 3) - 1, c % 4 > 1 ? 3 : 0, c % 8 > 3 ? 2 : 0, 1, 1, 0, 0, 0, 0};
     bad += check_conv(&s, c % 2);
   }
   return bad;
@@ -215,7 +217,7 @@ static size_t test_thresholds(void) {
     for (size_t i = 0; i < words; ++i) flip[i] = random_word();
     for (size_t i = 0; i < 2 * n * plane; ++i)
       nhwc[(i / n / plane * plane + i % plane) * n + i / plane % n] = x[i];
-    bad += qnn_pack_thresholds_nchw(x, &s, t, flip, a) || qnn_pack_thresholds_nhwc(nhwc, &s, t, flip, b);
+    bad += qnn_pack_thresholds_nchw(x, &s, t, n, flip, a) || qnn_pack_thresholds_nhwc(nhwc, &s, t, n, flip, b);
     bad += memcmp(a, b, image_words * 8) != 0;
     for (size_t i = 0; i < 2 * n * plane; ++i) {
       const size_t image = i / n / plane, ch = i / plane % n, row = i % plane / s.width, col = i % s.width;

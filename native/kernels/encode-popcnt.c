@@ -1,0 +1,4 @@
+/* encode-popcnt.c: floats to codes by thresholds, in plain C. */
+#include "plain.h"
+
+QNN_PLAIN_ENCODE(popcnt)

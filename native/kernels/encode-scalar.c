@@ -1,0 +1,4 @@
+/* encode-scalar.c: floats to codes by thresholds, in plain C. */
+#include "plain.h"
+
+QNN_PLAIN_ENCODE(scalar)
