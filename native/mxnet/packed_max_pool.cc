@@ -12,7 +12,7 @@ const char *const kPool = "_qnn_bits_max_pool";
 
 MXReturnValue pool_parse(const Attributes &attributes, int *num_in, int *num_out) {
   check_known(attributes, kPool, {"kernel", "stride", "pad", "pooling_convention", "image_pad", "out_pad", "out_pad_value",
-              "channels", "has_flip"});
+              "channels", "has_flip", "planes", "code"});
   *num_in = flag(attributes, "has_flip") ? 2 : 1;
   *num_out = 1;
   return MX_SUCCESS;
@@ -33,9 +33,9 @@ qnn_pool_shape pool_geometry(const Attributes &attributes, const Shape &image) {
   qnn_pool_shape s = {};
   s.batch = image[0];
   s.channels = static_cast<size_t>(number(attributes, "channels", 0));
-  if (s.channels == 0) s.channels = size_t(image[3]) * kWordBits;
-  s.height = inner(image[1], image_pad[0], kPool, image);
-  s.width = inner(image[2], image_pad[1], kPool, image);
+  if (s.channels == 0) s.channels = size_t(words_of(image)) * kWordBits;
+  s.height = inner(height_of(image), image_pad[0], kPool, image);
+  s.width = inner(width_of(image), image_pad[1], kPool, image);
   s.kernel_h = kernel[0], s.kernel_w = kernel[1];
   s.stride_h = stride[0], s.stride_w = stride[1];
   s.pad_h = pad[0], s.pad_w = pad[1];
@@ -43,6 +43,11 @@ qnn_pool_shape pool_geometry(const Attributes &attributes, const Shape &image) {
   s.image_pad_h = image_pad[0], s.image_pad_w = image_pad[1];
   s.out_pad_h = out_pad[0], s.out_pad_w = out_pad[1];
   s.out_pad_value = static_cast<int>(number(attributes, "out_pad_value", 1));
+  s.planes = planes_in(attributes, "planes", 8);
+  s.code = act_code(attributes, "code");
+  check_padding(out_pad, s.out_pad_value, s.code, kPool);
+  if (s.planes != planes_of(image))
+    fail(std::string(kPool) + " of " + std::to_string(s.planes) + " planes does not fit a packed image of shape " + shown(image));
   return s;
 }
 
@@ -52,11 +57,13 @@ MXReturnValue pool_shape(const Attributes &attributes, Shapes *in, Shapes *out) 
   check_image_shape(image, kPool);
   const qnn_pool_shape s = pool_geometry(attributes, image);
   const size_t height = qnn_pool_out_height(&s), width = qnn_pool_out_width(&s);
-  if (height == 0 || width == 0 || image[3] != words_for(s.channels))
+  const unsigned words = words_of(image);
+  if (height == 0 || width == 0 || words != words_for(s.channels))
     fail(std::string(kPool) + " of " + std::to_string(s.channels) + " channels does not fit a packed image of shape " +
          shown(image));
-  if (flag(attributes, "has_flip")) set_shape(&(*in)[1], {image[3]}, kPool, "flip bits");
-  (*out)[0] = {image[0], axis(height + 2 * s.out_pad_h, kPool), axis(width + 2 * s.out_pad_w, kPool), image[3]};
+  if (flag(attributes, "has_flip")) set_shape(&(*in)[1], {words}, kPool, "flip bits");
+  (*out)[0] = image_shape(image[0], s.planes, axis(height + 2 * s.out_pad_h, kPool), axis(width + 2 * s.out_pad_w, kPool),
+                          words);
   return MX_SUCCESS;
 }
 
