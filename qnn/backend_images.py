@@ -91,8 +91,8 @@ def pack_nhwc(x, pad=(0, 0), pad_value=1, num_group=1, threshold=None, flip=None
 
 
 def pack_weights(w, weight_planes=1, weight_code="bipolar", num_group=1):
-    """Panels of weight codes (F, C/num_group, kh, kw), plane by plane: reference_planes.pack_weights, each plane through
-    backend.pack_panels. Returns uint64 words."""
+    """Panels of weight codes (F, C/num_group, kh, kw): the planes of reference_planes.pack_weights, each by
+    backend.pack_panels, one behind the other. Returns uint64 words."""
     rows = reference_planes.pack_weights(w, weight_planes, weight_code)
     return np.concatenate([backend.pack_panels(plane, num_group) for plane in rows])
 
@@ -173,9 +173,9 @@ def conv2d(image, panels, channels, num_filter, kernel, stride=(1, 1), dilate=(1
     image: of pack_nchw or pack_nhwc with the same pad, pad_value and num_group, or more padding, image_pad; panels:
     of pack_panels(reference.pack_filters(w), num_group), or pack_weights for several planes; channels: of the image,
     over all groups; layout: of the output and of the residual; scale: 1 or num_filter floats; mean, bias:
-    (num_filter,). act_planes, act_code, weight_planes, weight_code: see reference_planes.py; offset: (num_filter,) int32
-    of reference_planes.offset, needed unless all is bipolar; plane: the first of the act_planes planes that are read,
-    None: the image has no others.
+    (num_filter,). act_planes, act_code, weight_planes, weight_code: see reference_planes.py; offset: (num_filter,)
+    int32 of reference_planes.offset, needed unless all is bipolar; plane: the first of the act_planes planes that are
+    read, None: the image has no others.
     Returns (N, num_filter, OH, OW) float32, or (N, OH, OW, num_filter) for layout 'NHWC'.
     """
     if layout not in ("NCHW", "NHWC"):
@@ -199,8 +199,8 @@ def conv2d_bits(image, panels, channels, num_filter, kernel, threshold, flip=Non
                 pad=(0, 0), pad_value=1, num_group=1, image_pad=None, out_pad=(0, 0), out_pad_value=1, act_planes=1,
                 act_code="bipolar", weight_planes=1, weight_code="bipolar", offset=None, plane=None,
                 out_code="bipolar"):
-    """Convolution from packed codes to packed codes: bit = (dot >= threshold) xor flip, see reference.dot_bits, or codes
-    of P planes, see reference_planes.encode_integers.
+    """Convolution from packed codes to packed codes: bit = (dot >= threshold) xor flip, see reference.dot_bits, or
+    codes of P planes, see reference_planes.encode_integers.
 
     threshold: (num_filter,) int32, or (2^P - 1, num_filter) for P = 1..4; flip: (ceil(num_filter/64),) uint64 of bits;
     out_code: bipolar, unsigned or signed, which says what out_pad is; 0 for the latter two; the rest as in conv2d.
@@ -230,8 +230,8 @@ def conv2d_bits(image, panels, channels, num_filter, kernel, threshold, flip=Non
 
 def max_pool_bits(words, kernel, stride, pad=(0, 0), convention="valid", channels=None, flip=None, image_pad=(0, 0),
                   out_pad=(0, 0), out_pad_value=1, planes=1, code="bipolar"):
-    """Max-pooling of packed codes (of u, OR over the window for one plane, then every plane xor flip), pad < kernel. See
-    reference.max_pool_bits and reference_planes.max_pool.
+    """Max-pooling of packed codes (of u, OR over the window for one plane; then every plane xor flip), pad < kernel.
+    See reference.max_pool_bits and reference_planes.max_pool.
 
     words: (N, H, W, ...) uint64, or (N, planes, H, W, ...) for planes > 1, with padding image_pad that is skipped;
     convention: 'valid' or 'full' (rounded up); channels: bits of a pixel that exist (None: all); flip:

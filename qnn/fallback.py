@@ -12,8 +12,8 @@ def xgemm(a, panels, k, num_filter, no_offset, arrays):
 
 
 def accumulators(image, panels, g):
-    """accum (N, F, OH, OW) of a packed image (N, P, H, W, ...), on unpacked values, by reference_planes.convolution. g: of
-    conv2d."""
+    """accum (N, F, OH, OW) of a packed image (N, P, H, W, ...), by reference_planes.convolution of unpacked values. g:
+    of conv2d."""
     code, planes = reference_planes.ACT_CODES[g["act_code"]], g["act_planes"]
     image = image[:, g["first_plane"]:g["first_plane"] + planes]
     pads = (g["image_pad_h"], g["image_pad_w"]), (g["pad_h"], g["pad_w"])
@@ -29,9 +29,9 @@ def accumulators(image, panels, g):
 
 def weights(panels, g):
     """Weight codes (F, C/num_group, kh, kw) of panels, the inverse of backend.pack_weights. g: of conv2d."""
-    is_masked, planes, shape = g["weight_code"] == 3, g["weight_planes"], (g["num_filter"], g["kernel_h"], g["kernel_w"], -1)
+    is_masked, shape = g["weight_code"] != 0, (g["num_filter"], g["kernel_h"], g["kernel_w"], -1)
     rows = np.stack([panels_to_rows(plane, g["num_filter"], g["num_group"]).reshape(shape)
-                     for plane in np.split(panels, planes + is_masked)])
+                     for plane in np.split(panels, g["weight_planes"] + is_masked)])
     signs = reference.unpack_rows(rows, g["channels"] // g["num_group"]).astype(np.int64).transpose(0, 1, 4, 2, 3)
     if is_masked:
         return signs[0] * sum((plane > 0).astype(np.int64) << j for j, plane in enumerate(signs[1:]))

@@ -1,12 +1,12 @@
-"""Planes: codes of several bits on planes of packed bits, and layers on them. Part of the definition, as reference.py is.
+"""Planes: codes of several bits on planes of packed bits, and layers on them. Part of the definition, as reference.py.
 
     code      values a                               u = sum_i 2^i b_i     A = sum_i 2^i s_i, s = 2b - 1, gives a as
     bipolar   odd numbers -(2^k - 1) .. 2^k - 1      (a + 2^k - 1) / 2     A
     unsigned  0 .. 2^k - 1                           a                     (A + 2^k - 1) / 2
     signed    -2^(k-1) .. 2^(k-1) - 1                a + 2^(k-1)           (A - 1) / 2
 
-Weights are bipolar planes w_j, or masked: a plane of signs (1 = +) and planes mask_j of the bits of |w| <= 2^k - 1; ternary
-weights are masked with one plane. For planes i of the data and j of the weights
+Weights are bipolar planes w_j, or masked: a plane of signs (1 = +) and planes mask_j of the bits of |w| <= 2^k - 1;
+ternary weights are masked with one plane. For planes i of the data and j of the weights
 
     m_ij  = popcount(a_i xor w_j),  masked popcount((a_i xor sign) and mask_j)
     accum = offset - step * sum_ij 2^(i+j) m_ij  =  sum of a * w,     step 2 for bipolar data, else 1
@@ -103,8 +103,8 @@ def unpack_codes(image, channels):
 
 
 def pack_weights(w, planes, code="bipolar"):
-    """Rows of words of weight codes, plane by plane: (F, C, kh, kw) integers -> (planes, F, k_words) uint64, lowest plane
-    first; masked: (1 + planes, ...), signs first, then the bits of |w|, and 0 has sign +.
+    """Rows of words of weight codes, plane by plane: (F, C, kh, kw) integers -> (planes, F, k_words) uint64, lowest
+    plane first; masked: (1 + planes, ...), signs first, then the bits of |w|, and 0 has sign +.
 
     >>> pack_weights(np.array([[[[1]], [[0]], [[-1]]]]), 1, "masked").ravel()
     array([3, 5], dtype=uint64)
@@ -121,9 +121,10 @@ def pack_weights(w, planes, code="bipolar"):
 
 
 def offset(w, act_planes, act_code="bipolar", weight_planes=1, weight_code="bipolar"):
-    """offset of every filter, so that accum = offset - step * sum_ij 2^(i+j) m_ij. Sums over a filter, top = 2^act_planes
-    - 1:  bipolar top sum|w|;  unsigned (top sum|w| + top sum w) / 2;  signed (top sum|w| - sum w) / 2.  |w| is that of the
-    planes: 2^weight_planes - 1 for bipolar weights.
+    """offset of every filter, so that accum = offset - step * sum_ij 2^(i+j) m_ij. With top = 2^act_planes - 1:
+
+        bipolar top S;  unsigned (top S + top sum w) / 2;  signed (top S - sum w) / 2
+        S = sum|w| for masked weights, K (2^weight_planes - 1) for bipolar ones
 
     w: (F, ...) integers. Returns (F,) int32.
     """
@@ -140,18 +141,19 @@ def largest_accum(k, act_planes, weight_planes):
 
 
 def counts(a, w, masks=None):
-    """sum_ij 2^(i+j) m_ij. a: (P, N, k_words), w: (W, F, k_words) uint64; masked: w (F, k_words), masks (W, F, k_words).
-    Returns (N, F) int64."""
+    """sum_ij 2^(i+j) m_ij. a: (P, N, k_words), w: (W, F, k_words) uint64; masked: w (F, k_words), masks (W, F,
+    k_words). Returns (N, F) int64."""
     def count(plane, j):
         if masks is None:
             return reference.xgemm(plane, w[j])
         return np.stack([reference.popcount((plane ^ sign) & mask).sum(-1) for sign, mask in zip(w, masks[j])], axis=-1)
-    return sum(count(plane, j) << (i + j) for i, plane in enumerate(a) for j in range(len(w if masks is None else masks)))
+    num_weight = len(w if masks is None else masks)
+    return sum(count(plane, j) << (i + j) for i, plane in enumerate(a) for j in range(num_weight))
 
 
 def convolution(a, w, stride=(1, 1), dilate=(1, 1), pad=(0, 0), num_group=1, pad_value=0):
-    """accum (N, F, OH, OW) int64 of values a (N, C, H, W) and weights w (F, C/num_group, kh, kw), integers both; padding
-    has the value `pad_value`."""
+    """accum (N, F, OH, OW) int64 of values a (N, C, H, W) and weights w (F, C/num_group, kh, kw), integers both;
+    padding has the value `pad_value`."""
     around = ((0, 0), (0, 0), (pad[0],) * 2, (pad[1],) * 2)
     a = np.pad(np.asarray(a), around, constant_values=pad_value)
     return reference.convolution(a, w, stride, dilate, num_group).astype(np.int64)
@@ -167,8 +169,3 @@ def max_pool(u, kernel, stride, pad=(0, 0), convention="valid"):
     padded = np.pad(u, ((0, 0), (0, 0), (pad[0], behind[0]), (pad[1], behind[1])))
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(2, 3))[:, :, ::stride[0], ::stride[1]]
     return windows[:, :, :oh, :ow].max(axis=(-1, -2))
-
-
-def panel_words(num_filter, k_words, weight_planes, weight_code):
-    """Words of the panels of a layer in all planes."""
-    return num_filter * k_words * (weight_planes + (weight_code == "masked"))

@@ -143,7 +143,8 @@ def test_one_plane_of_several():
         term = planes_of.convolution(signs[plane], case.w, pad=(1, 1)).astype(np.float32) * np.float32(scale)
         wanted = term if wanted is None else wanted + term
         same(y, wanted)
-    same(case.conv2d(image, act_planes=2, plane=1, offset=None), planes_of.convolution(signs[1] + 2 * signs[2], case.w, pad=(1, 1)))
+    wanted = planes_of.convolution(signs[1] + 2 * signs[2], case.w, pad=(1, 1))
+    same(case.conv2d(image, act_planes=2, plane=1, offset=None), wanted)
 
 
 def test_image_with_more_padding_and_the_finish():
@@ -188,7 +189,8 @@ def test_every_thread_count_gives_the_same_bits():
         backend.set_threads(threads)
         same(case.conv2d(), case.accum)
         wanted = planes_of.pack_codes(planes_of.encode_integers(case.accum, threshold), 2, (1, 1), "signed", 0)
-        np.testing.assert_array_equal(case.conv2d_bits(threshold, out_pad=1, out_pad_value=0, out_code="signed"), wanted)
+        got = case.conv2d_bits(threshold, out_pad=1, out_pad_value=0, out_code="signed")
+        np.testing.assert_array_equal(got, wanted)
 
 
 @pytest.mark.parametrize("act_code, weight_code", CODES)
@@ -220,7 +222,7 @@ ZERO = np.zeros(8, np.int32)
     (dict(act_code="unsigned"), "these codes need an offset, see reference_planes.offset"),
     (dict(act_code="unsigned", offset=ZERO[:7]), r"shape of offset must be \(8,\), got \(7,\)"),
     (dict(act_code="unsigned", pad=1, offset=ZERO), "unsigned codes are padded with pad_value=0, got 1"),
-    (dict(image=np.zeros((1, 8, 5, 5, 1, 1), np.uint64), act_planes=8, weight_planes=8, panels=np.zeros(576, np.uint64)),
+    (dict(image=IMAGE.repeat(4, axis=1), act_planes=8, weight_planes=8, panels=PANELS.repeat(8)),
      r"accumulators may reach 576 \* \(2\*\*8 - 1\) \* \(2\*\*8 - 1\) = 37454400, above 2\*\*24"),
 ])
 def test_errors_name_function_argument_and_value(arguments, text):

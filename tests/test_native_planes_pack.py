@@ -101,7 +101,8 @@ def test_every_thread_count_gives_the_same_bits():
     for threads in (1, 2, 3):
         backend.set_threads(threads)
         image = backend.pack_nchw(x, (1, 1), 0, threshold=threshold, code="signed")
-        results.append((image, backend.pack_nhwc(x.transpose(0, 2, 3, 1), (1, 1), 0, threshold=threshold, code="signed"),
+        nhwc = backend.pack_nhwc(x.transpose(0, 2, 3, 1), (1, 1), 0, threshold=threshold, code="signed")
+        results.append((image, nhwc,
                         backend.max_pool_bits(image[:, :, :, :, 0], 3, 2, 1, channels=96, image_pad=1, planes=3)))
     for result in results[1:]:
         for got, wanted in zip(result, results[0]):
