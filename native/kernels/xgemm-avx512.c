@@ -31,28 +31,31 @@ static inline __m512i load(const uint64_t *w, __mmask8 lanes, const bool is_shor
   return is_short ? _mm512_maskz_loadu_epi64(lanes, w) : _mm512_loadu_si512(w);
 }
 
-/* num_pixels, num_registers and is_short are constants where this is called: every loop over them is unrolled. */
+/* num_pixels, num_registers and is_short are constants where this is called: every loop over them is unrolled. So is a
+ * single pair, whose loop would cost the layers of one bit a twentieth. */
 static inline __attribute__((always_inline)) void run(
-    const size_t num_pixels, const size_t num_registers, const bool is_short, const uint64_t *const *pixels,
-    const filters *f, const qnn_walk *walk, int32_t *counts, size_t ld) {
+    const size_t num_pixels, const size_t num_registers, const bool is_short, const bool is_single,
+    const uint64_t *const *pixels, const filters *f, const qnn_walk *walk, int32_t *counts, size_t ld) {
   __m512i sum[mr][max_registers];
 #pragma GCC unroll 4
   for (size_t i = 0; i < num_registers; ++i)
 #pragma GCC unroll 6
     for (size_t j = 0; j < num_pixels; ++j) sum[j][i] = _mm512_setzero_si512();
   const size_t step = is_short ? f->step : QNN_PANEL_FILTERS;
-  for (const qnn_pair *pair = walk->pairs, *end = pair + walk->num_pairs; pair < end; ++pair) {
+  const size_t num_pairs = is_single ? 1 : walk->num_pairs;
+  for (size_t n = 0; n < num_pairs; ++n) {
+    const qnn_pair *pair = walk->pairs + n;
     const size_t mask_at = pair->panel;
     const uint64_t *w[max_registers];
 #pragma GCC unroll 4
-    for (size_t i = 0; i < num_registers; ++i) w[i] = f->w[i] + (has_masks ? 0 : pair->panel);
-    if (pair->doubles)
+    for (size_t i = 0; i < num_registers; ++i) w[i] = f->w[i] + (has_masks || is_single ? 0 : pair->panel);
+    if (!is_single && pair->doubles)
 #pragma GCC unroll 4
       for (size_t i = 0; i < num_registers; ++i)
 #pragma GCC unroll 6
         for (size_t j = 0; j < num_pixels; ++j) sum[j][i] = _mm512_add_epi64(sum[j][i], sum[j][i]);
     for (size_t s = 0; s < walk->num_segments; ++s) {
-      const size_t segment = walk->segments[s] + pair->pixel;
+      const size_t segment = walk->segments[s] + (is_single ? 0 : pair->pixel);
       const uint64_t *p[mr];
 #pragma GCC unroll 6
       for (size_t j = 0; j < num_pixels; ++j) p[j] = pixels[j] + segment;
@@ -84,23 +87,23 @@ static inline __attribute__((always_inline)) void run(
       store_panel(sum[j][i], sum[j][i + 1], counts + j * ld + i / 2 * QNN_PANEL_FILTERS);
 }
 
-#define RUN(num_pixels, num_registers, is_short)                                        \
-  case num_pixels:                                                                      \
-    run(num_pixels, num_registers, is_short, pixels, &f, walk, counts, ld);             \
+#define RUN(num_pixels, ...)                                                    \
+  case num_pixels:                                                              \
+    run(num_pixels, __VA_ARGS__, pixels, &f, walk, counts, ld);                 \
     break
 #ifdef QNN_TGEMM
-#define RUN_SIX(num_registers, is_short)
+#define RUN_SIX(...)
 #else
-#define RUN_SIX(num_registers, is_short) RUN(6, num_registers, is_short);
+#define RUN_SIX(...) RUN(6, __VA_ARGS__);
 #endif
-#define RUN_ALL(num_registers, is_short)                                                \
-  switch (num_pixels) {                                                                 \
-    RUN(1, num_registers, is_short);                                                    \
-    RUN(2, num_registers, is_short);                                                    \
-    RUN(3, num_registers, is_short);                                                    \
-    RUN(4, num_registers, is_short);                                                    \
-    RUN(5, num_registers, is_short);                                                    \
-    RUN_SIX(num_registers, is_short)                                                    \
+#define RUN_ALL(...)                                                            \
+  switch (num_pixels) {                                                         \
+    RUN(1, __VA_ARGS__);                                                        \
+    RUN(2, __VA_ARGS__);                                                        \
+    RUN(3, __VA_ARGS__);                                                        \
+    RUN(4, __VA_ARGS__);                                                        \
+    RUN(5, __VA_ARGS__);                                                        \
+    RUN_SIX(__VA_ARGS__)                                                        \
   }
 
 #ifdef QNN_TGEMM
@@ -119,11 +122,15 @@ void KERNEL(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,
   const filters f = {{panels, panels + num_even, second, second + num_even},
                      {(__mmask8)((1u << num_even) - 1), (__mmask8)((1u << num_odd) - 1), 0, 0},
                      num_filter};
+  const bool is_single = walk->num_pairs == 1;
   if (num_filter > QNN_PANEL_FILTERS) {
-    RUN_ALL(4, false)
+    if (is_single) RUN_ALL(4, false, true)
+    else RUN_ALL(4, false, false)
   } else if (num_filter == QNN_PANEL_FILTERS) {
-    RUN_ALL(2, false)
+    if (is_single) RUN_ALL(2, false, true)
+    else RUN_ALL(2, false, false)
   } else {
-    RUN_ALL(2, true)
+    if (is_single) RUN_ALL(2, true, true)
+    else RUN_ALL(2, true, false)
   }
 }
