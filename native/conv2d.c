@@ -35,7 +35,8 @@ static size_t list_pairs(const qnn_conv2d_shape *s, size_t plane_words, size_t p
 
 /* sums[tap][filter] = (2^act_planes - 1) times the sum of the weights of a tap; without `is_whole` half of it. The
  * micro-kernel counts: an image of zeros differs from the + weights, one of ones from the - weights. */
-static void sum_taps(const qnn_layer *layer, bool is_whole, const uint64_t *zeros, const uint64_t *ones, int32_t *sums) {
+static void sum_taps(const qnn_layer *layer, bool is_whole, const uint64_t *zeros, const uint64_t *ones,
+                     int32_t *sums) {
   const qnn_isa *isa = qnn_isa_active();
   const qnn_conv2d_shape *s = layer->shape;
   qnn_xgemm_ukernel *const gemm = layer->is_masked ? isa->tgemm : isa->xgemm;
@@ -58,8 +59,8 @@ static void sum_taps(const qnn_layer *layer, bool is_whole, const uint64_t *zero
     }
 }
 
-/* Outside taps hold the lowest code, and take their tap_sums from accum:  accum + sums = offset - 2 (m - sums / 2). Where a
- * half is no integer, all counts become -accum. */
+/* Outside taps hold the lowest code, and take their tap_sums from accum:  accum + sums = offset - 2 (m - sums / 2). Where
+ * a half is no integer, all counts become -accum. */
 void qnn_exclude_padding(const qnn_layer *layer, size_t first, size_t num_pixels, size_t filter, size_t num_filter,
                          int32_t *counts, size_t ld) {
   const qnn_conv2d_shape *s = layer->shape;

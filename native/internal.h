@@ -43,8 +43,8 @@ typedef struct {
  *     tgemm:  popcount((pixels[j][pixel_i + segments[s] + k] ^ w[f][s*segment_words + k])
  *                      & w[f][panel_j + s*segment_words + k])
  *
- * tgemm is for weights of a sign plane, behind which the planes of their magnitudes lie. Sums stay in registers from the
- * first pair to the last.
+ * tgemm is for weights of a sign plane, behind which the planes of their magnitudes lie. Sums stay in registers from
+ * the first pair to the last.
  * Lanes are filters: a register holds one word of several filters of a panel, and each pixel word is broadcast. A
  * filter row w[f] is num_segments * segment_words words; the words of a pixel lie in segments, at offsets common to all
  * pixels, so that convolution needs no im2col. `num_filter` is at most 16 (one panel, short or full) or exactly nr
@@ -141,7 +141,7 @@ static inline int32_t qnn_float_key(float x) {
   return (int32_t)(bits >> 31 ? bits ^ 0x7FFFFFFFu : bits);
 }
 
-/* Keys of -inf .. inf from 0 on, in their order (turn 0) or in the opposite one (turn -1); NaN lies above all of them. */
+/* Keys of -inf .. inf from 0 on, in their order (turn 0) or in the opposite one (turn -1); NaN lies above all. */
 static inline uint32_t qnn_rank(float x, int32_t turn) {
   const uint32_t lowest = 0x807FFFFFu;  /* the key of -inf; and the complement of that of inf */
   return ((uint32_t)qnn_float_key(x) ^ (uint32_t)turn) - lowest;
@@ -192,7 +192,7 @@ typedef struct {
   /* bipolar codes with pad_value 0 only, else tap_sums is NULL: what an outside tap, which holds the lowest code, takes
    * from the accumulator, [tap][filter]; half of it where counts are differences. */
   const int32_t *tap_sums;
-  bool counts_are_dots;       /* counts become -accum: where a tap takes an odd number, half a difference would be lost */
+  bool counts_are_dots;       /* counts become -accum: an odd number that a tap takes is no whole difference */
   const qnn_conv2d_shape *shape;
 } qnn_layer;
 

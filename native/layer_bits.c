@@ -1,7 +1,7 @@
 /* layer_bits.c: counts of a layer to the bits of the next packed image.
  *
  * Thresholds move to the counts' own domain, so that no float and no dot product is formed:
- *   accum >= t  <=>  offset - step m >= t  <=>  m <= floor((offset - t) / step);  where counts are -accum: -accum <= -t
+ *   accum >= t  <=>  offset - step m >= t  <=>  m <= floor((offset - t) / step);  counts that are -accum: -accum <= -t
  * A code of several bits is the number of thresholds reached. These are the first ones, so that bit i of the code is the
  * parity of those reached among the thresholds 2^i, 2 2^i, 3 2^i, ...; a flip of each of them, an odd number, flips it.
  * Panels start at multiples of 16 filters, so that tasks store whole, distinct 16-bit parts of words. Only the groups

@@ -70,11 +70,12 @@ static qnn_status pack_thresholds(const float *x, const qnn_conv2d_shape *s, con
                                   size_t num_threshold, const uint64_t *flip, bool is_nhwc, uint64_t *image) {
   if (!x || !s || !threshold || !image || !qnn_image_padding_is_valid(s)) return QNN_BAD_ARGUMENT;
   if (num_threshold != 1 && num_threshold != s->channels) return QNN_BAD_ARGUMENT;
-  if (!is_whole(s) || num_threshold > INT32_MAX >> QNN_MAX_PLANES) return QNN_BAD_SHAPE;  /* limits have 32-bit indices */
+  if (!is_whole(s) || num_threshold > INT32_MAX >> QNN_MAX_PLANES) return QNN_BAD_SHAPE;  /* indices have 32 bits */
   const size_t n = num_threshold, num_steps = ((size_t)1 << qnn_act_planes(s)) - 1;
   _Alignas(64) uint32_t on_stack[stack_limits];
   uint32_t *limit = on_stack;
-  if (n * (num_steps + 1) > stack_limits && !(limit = malloc(n * (num_steps + 1) * sizeof *limit))) return QNN_NO_MEMORY;
+  const size_t size = n * (num_steps + 1);
+  if (size > stack_limits && !(limit = malloc(size * sizeof *limit))) return QNN_NO_MEMORY;
   int32_t *turn = (int32_t *)(limit + n * num_steps);
   for (size_t c = 0; c < n; ++c) turn[c] = flip && qnn_bits_at(flip, c, 1) ? -1 : 0;
   for (size_t t = 0; t < num_steps; ++t)

@@ -45,7 +45,8 @@ void qnn_pack_image_nhwc(const float *x, const qnn_conv2d_shape *s, const qnn_st
   for (size_t row = 0; row < rows; ++row) {
     const size_t n = row / padded_height, padded_line = row % padded_height, line = padded_line - pad_h;
     if (pad_h || pad_w)
-      for (size_t i = 0; i < planes; ++i) qnn_fill_border(&border, (n * planes + i) * padded_height + padded_line, image);
+      for (size_t i = 0; i < planes; ++i)
+        qnn_fill_border(&border, (n * planes + i) * padded_height + padded_line, image);
     if (line >= s->height) continue;
     const float *from = x + (n * s->height + line) * s->width * s->channels;
     uint64_t *to = image + n * planes * plane_words + (padded_line * padded_width + pad_w) * s->num_group * words;

@@ -4,6 +4,7 @@
 
     roofline_share = binary MACs / (rate of the popcount loop of the same run * threads * time)
     stream_share   = time of streaming the weights once / time                      (fully connected layers, one thread)
+    vs_1x1         = time / (pairs * time of the layer with 1-bit data and weights)     (layers of several planes)
     peers          = {name: {"us", "ratio"}},  ratio = time of the peer / time of qnn
 """
 import logging
@@ -18,7 +19,7 @@ from .timing import MIN_SECONDS, clock, measure
 log = logging.getLogger(__name__)
 
 ROUNDS = 9
-OURS, LOOP, STREAM = "qnn", "popcount loop", "popcount stream"
+OURS, ONE_BIT, LOOP, STREAM = "qnn", "qnn 1x1", "popcount loop", "popcount stream"
 
 
 def run(cases, peer_names=(), num_threads=1, rounds=ROUNDS, command="", min_seconds=MIN_SECONDS):
@@ -53,7 +54,8 @@ def measure_case(case, contenders, num_threads, rounds, min_seconds):
     names = [name for name in contenders if name != OURS]
     loop = roofline.popcount_loop() if case.macs else None
     stream = roofline.popcount_stream(case.num_bytes) if case.num_bytes and num_threads == 1 else None
-    contenders = {**contenders, **({LOOP: loop[0]} if loop else {}), **({STREAM: stream} if stream else {})}
+    contenders = {**contenders, **({LOOP: loop[0]} if loop else {}), **({STREAM: stream} if stream else {}),
+                  **({ONE_BIT: case.one_bit} if case.one_bit else {})}
     seconds = measure(contenders, rounds, num_threads, min_seconds)
     ours = seconds[OURS]
     rate = loop[1] / seconds[LOOP] if loop else None
@@ -63,6 +65,8 @@ def measure_case(case, contenders, num_threads, rounds, min_seconds):
                      for name in names}}
     if stream:
         row["stream_share"] = _rounded(seconds[STREAM] / ours)
+    if case.one_bit:
+        row["vs_1x1"] = _rounded(ours / (case.pairs * seconds[ONE_BIT]))
     return row, rate
 
 
@@ -129,13 +133,14 @@ def describe(report):
     """The report as text for people."""
     about, rows = report["machine"], report["rows"]
     names = list(dict.fromkeys(name for row in rows for name in row["peers"]))
-    has_stream = any("stream_share" in row for row in rows)
-    header = ["case", "qnn us", "roofline"] + ["stream"] * has_stream
+    has_stream, has_planes = (any(key in row for row in rows) for key in ("stream_share", "vs_1x1"))
+    header = ["case", "qnn us", "roofline"] + ["stream"] * has_stream + ["vs 1x1"] * has_planes
     header += [text for name in names for text in (name + " us", "ratio")]
     lines = []
     for row in rows:
         line = [row["case"], "%.2f" % row["us"], _percent(row["roofline_share"])]
         line += [_percent(row.get("stream_share"))] * has_stream
+        line += ["%.3f" % row["vs_1x1"] if "vs_1x1" in row else ""] * has_planes
         for name in names:
             peer = row["peers"].get(name)
             line += ["%.2f" % peer["us"], "%.2f" % peer["ratio"]] if peer else ["", ""]

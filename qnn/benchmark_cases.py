@@ -1,7 +1,7 @@
 """Benchmark cases of one layer: what runs, how many binary MACs it has, and the float network that does the same work.
 
     gemm   packed words x packed weights -> floats, in C:  M filters, N pixels, K inputs
-    conv   float NHWC in, sign + pack, binary convolution, scale and bias, float NHWC out, in C, nothing left out
+    conv   float NHWC in, pack, convolution of signs or codes, scale and bias, float NHWC out, in C, nothing left out
     fc     one row of floats in, pack, binary layer, floats out, through Python; "packed": of bits that are there
     train  forward and backward of QConvolution by MXNet's executor, beside Convolution
 """
@@ -10,7 +10,8 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from . import backend, reference
+from . import backend, reference_planes
+from .backend_images import CODES
 from .bits import WORD_DTYPE, words_for
 
 PAPER = (64, 12800, 6400)  # 5x5, 64 filters, 256 channels, batch 200 (arXiv:1705.09864)
@@ -37,7 +38,8 @@ class Twin:
 @dataclass
 class Case:
     """run: call to measure; macs: binary MACs of a call; num_bytes: weights that a call streams, 0 if it uses them more
-    than once; product: (M, N, K) of the matrix product inside, for peers that only multiply matrices."""
+    than once; product: (M, N, K) of the matrix product inside, for peers that only multiply matrices; one_bit, pairs:
+    the same layer of 1-bit data and weights, and how many of these the planes of this one are."""
 
     name: str
     run: Callable
@@ -45,6 +47,30 @@ class Case:
     num_bytes: int = 0
     twin: Optional[Twin] = None
     product: tuple = field(default=())
+    one_bit: Optional[Callable] = None
+    pairs: int = 1
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Bits and codes (reference_planes.py) of a layer; act_code None: bipolar for one bit, else unsigned."""
+
+    act_bit: int = 1
+    weight_bit: int = 1
+    act_code: Optional[str] = None
+    weight_code: str = "bipolar"
+
+    @property
+    def data(self):
+        return self.act_code or ("bipolar" if self.act_bit == 1 else "unsigned")
+
+    @property
+    def name(self):
+        weight = "T" if self.weight_code == "masked" else self.weight_bit
+        return "W%sA%d%s" % (weight, self.act_bit, " " + self.act_code if self.act_code else "")
+
+
+ONE_BIT = Codes()
 
 
 def _floats(*shape):
@@ -55,12 +81,15 @@ def _panels(num_filter, k):
     return backend.pack_panels(backend.pack_rows(_floats(num_filter, k)))
 
 
-def select(kind, text=None):
-    """Cases of a kind one after the other, which frees their memory; only those with `text` in their name."""
+def select(kind, text=None, codes=ONE_BIT):
+    """Cases of a kind one after the other, which frees their memory; only those with `text` in their name.
+
+    codes: bits of the layers of conv."""
     if kind not in KINDS:
         raise ValueError('unknown benchmark "%s"; known: %s' % (kind, ", ".join(sorted(KINDS))))
     make, entries = KINDS[kind]
-    return (make(*entry) for entry in entries() if not text or text in case_name(kind, *entry))
+    more = {} if codes == ONE_BIT else {"codes": codes}
+    return (make(*entry, **more) for entry in entries() if not text or text in case_name(kind, *entry))
 
 
 def case_name(kind, *entry):
@@ -89,40 +118,72 @@ def xgemm_call(a, panels, num_filter, k, y):
     return call
 
 
-def conv_case(name, batch, channels, size, num_filter, kernel, pad):
+def conv_case(name, batch, channels, size, num_filter, kernel, pad, codes=ONE_BIT):
     """One layer of `size` x `size` pixels and `kernel` x `kernel` taps, stride 1."""
     import mxnet as mx
     x, weight = _floats(batch, size, size, channels), _floats(num_filter, channels, kernel, kernel)
-    scale, bias = np.abs(_floats(num_filter)), _floats(num_filter)
-    panels = backend.pack_panels(reference.pack_filters(weight))
-    out = size + 2 * pad - kernel + 1
-    run = (conv2d_call(x, panels, num_filter, kernel, pad, scale, bias) if backend.is_native
-           else lambda: backend.conv2d(backend.pack_nhwc(x, (pad, pad)), panels, channels, num_filter, (kernel, kernel),
-                                       pad=(pad, pad), scale=scale, bias=bias, layout="NHWC"))
+    out, pairs = size + 2 * pad - kernel + 1, codes.act_bit * codes.weight_bit
     symbol = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(kernel, kernel), num_filter=num_filter,
                                 pad=(pad, pad), no_bias=True, name="conv")
     twin = Twin(symbol, {"conv_weight": weight}, {}, np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
     product = (num_filter, batch * out * out, channels * kernel * kernel)
-    return Case(case_name("conv", name), run, int(np.prod(product, dtype=np.int64)), twin=twin, product=product)
+    one_bit = None if codes == ONE_BIT else layer_call(x, weight, pad, ONE_BIT)
+    return Case(" ".join([case_name("conv", name)] + [codes.name] * bool(one_bit)), layer_call(x, weight, pad, codes),
+                pairs * int(np.prod(product, dtype=np.int64)), twin=twin, product=product, one_bit=one_bit, pairs=pairs)
 
 
-def conv2d_call(x, panels, num_filter, kernel, pad, scale=None, bias=None):
+def weight_codes(weight, planes, code):
+    """Codes (F, ...) of normal weights: as many of each, ternary ones by the threshold of TWN, 0.7 mean|w|."""
+    if code == "masked":
+        return (np.sign(weight) * (np.abs(weight) > 0.7 * np.abs(weight).mean())).astype(np.int64)
+    steps = np.quantile(weight, np.arange(1, 2 ** planes) / 2 ** planes)
+    return reference_planes.from_unsigned(np.searchsorted(steps, weight), planes, code)
+
+
+def layer_call(x, weight, pad, codes):
+    """Call that packs NHWC floats, several bits by thresholds of each channel, and makes NHWC floats of them."""
+    num_filter, channels, kernel, _ = weight.shape
+    w = weight_codes(weight, codes.weight_bit, codes.weight_code)
+    panels = backend.pack_weights(w, codes.weight_bit, codes.weight_code)
+    options = dict(act_planes=codes.act_bit, act_code=codes.data, weight_planes=codes.weight_bit,
+                   weight_code=codes.weight_code)
+    if codes.data != "bipolar" or codes.weight_code != "bipolar":
+        options["offset"] = reference_planes.offset(w, *options.values())
+    threshold = None
+    if codes.act_bit > 1:
+        steps = np.quantile(x, np.arange(1, 2 ** codes.act_bit) / 2 ** codes.act_bit)
+        threshold = np.repeat(steps.astype(np.float32)[:, None], channels, 1)
+    pad_value = 1 if codes.data == "bipolar" else 0
+    scale, bias = np.abs(_floats(num_filter)), _floats(num_filter)
+    if backend.is_native:
+        return conv2d_call(x, panels, num_filter, kernel, pad, pad_value, scale, bias, threshold, **options)
+    return lambda: backend.conv2d(
+        backend.pack_nhwc(x, pad, pad_value, threshold=threshold, code=codes.data), panels, channels, num_filter,
+        kernel, pad=pad, pad_value=pad_value, scale=scale, bias=bias, layout="NHWC", **options)
+
+
+def conv2d_call(x, panels, num_filter, kernel, pad, pad_value, scale, bias, threshold, act_planes, act_code,
+                weight_planes, weight_code, offset=None):
     """Call of the two C functions that make NHWC floats of NHWC floats."""
     ffi, lib = backend.ffi, backend.lib
     batch, height, width, channels = x.shape
     shape = ffi.new("qnn_conv2d_shape *", {
         "batch": batch, "channels": channels, "height": height, "width": width, "num_filter": num_filter,
         "num_group": 1, "kernel_h": kernel, "kernel_w": kernel, "stride_h": 1, "stride_w": 1, "dilate_h": 1,
-        "dilate_w": 1, "pad_h": pad, "pad_w": pad, "pad_value": 1})
+        "dilate_w": 1, "pad_h": pad, "pad_w": pad, "pad_value": pad_value, "act_planes": act_planes,
+        "act_code": CODES[act_code], "weight_planes": weight_planes, "weight_code": CODES[weight_code]})
     image = backend._empty((lib.qnn_conv2d_image_words(shape),), WORD_DTYPE)
     height, width = lib.qnn_conv2d_out_height(shape), lib.qnn_conv2d_out_width(shape)
     y = backend._empty((batch, height, width, num_filter), np.float32)
-    output, arrays = backend._output("conv2d", num_filter, scale, bias, False)
+    output, arrays = backend._output("conv2d", num_filter, scale, bias, False, offset=offset)
     source, target = backend._floats(x), backend._floats(y)
     packed, weights = backend._words(image), backend._words(panels)
+    limits = None if threshold is None else backend._floats(threshold)
 
-    def call(alive=(x, panels, image, arrays)):
-        backend._check("pack_nhwc", lib.qnn_pack_nhwc(source, shape, packed))
+    def call(alive=(x, panels, image, arrays, offset, threshold)):
+        status = (lib.qnn_pack_nhwc(source, shape, packed) if limits is None
+                  else lib.qnn_pack_thresholds_nhwc(source, shape, limits, channels, ffi.NULL, packed))
+        backend._check("pack_nhwc", status)
         backend._check("conv2d", lib.qnn_conv2d(packed, weights, shape, output, 1, target))
         return y
     return call

@@ -42,4 +42,4 @@ def test_kernels_under_sanitizers(tmp_path):
     done = subprocess.run([str(tmp_path / "test_kernels")], capture_output=True, text=True, timeout=120,
                           env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "PASS scalar conv2d" in done.stdout and "FAIL" not in done.stdout
+    assert "PASS scalar conv2d" in done.stdout and "PASS scalar planes" in done.stdout and "FAIL" not in done.stdout

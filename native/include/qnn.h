@@ -17,7 +17,7 @@
  *   weights:       QNN_BIPOLAR: the panels of each plane, one plane behind the other;  QNN_MASKED, for weights from
  *                  -(2^k-1) to 2^k-1: the panels of the signs (1 = +), then those of each plane of |weight|
  *   accum = offset[f] - step * sum_ij 2^(i+j) m_ij = sum of code * weight,  step 2 for bipolar data, else 1
- *   m_ij  = popcount(a_i xor w_j), masked popcount((a_i xor sign) and w_j),  for planes i of the data and j of the weights
+ *   m_ij  = popcount(a_i xor w_j), masked popcount((a_i xor sign) and w_j), for planes i of data and j of weights
  *
  * Functions return a qnn_status; they write nothing unless it is QNN_OK. Pointers may be unaligned to more than their
  * element; arrays that start on a cache line are fastest. Outputs never overlap inputs. All functions may be called from
@@ -98,10 +98,10 @@ size_t qnn_conv2d_filter_words(const qnn_conv2d_shape *shape);  /* words of one 
 qnn_status qnn_pack_nchw(const float *x, const qnn_conv2d_shape *shape, uint64_t *image);
 qnn_status qnn_pack_nhwc(const float *x, const qnn_conv2d_shape *shape, uint64_t *image);
 
-/* Codes by comparisons, a BatchNorm folded into them: u = number of t with !(flip ? x >= threshold[t] : x < threshold[t]),
- * so that NaN on either side counts. threshold: [2^act_planes - 1][num_threshold], ascending, NaN first (if flip: last);
- * num_threshold: channels, or 1 for thresholds that all channels share; flip: bits [num_threshold], packed as a row; NULL:
- * none. */
+/* Codes by comparisons, a BatchNorm folded into them: u = number of t with !(flip ? x >= threshold[t] : x <
+ * threshold[t]), so that NaN on either side counts. threshold: [2^act_planes - 1][num_threshold], ascending, NaN first (if
+ * flip: last); num_threshold: channels, or 1 for thresholds that all channels share; flip: bits [num_threshold], packed
+ * as a row; NULL: none. */
 qnn_status qnn_pack_thresholds_nchw(const float *x, const qnn_conv2d_shape *shape, const float *threshold,
                                     size_t num_threshold, const uint64_t *flip, uint64_t *image);
 qnn_status qnn_pack_thresholds_nhwc(const float *x, const qnn_conv2d_shape *shape, const float *threshold,
@@ -116,10 +116,9 @@ typedef struct {
   const float *bias;      /* [num_filter]; NULL: none */
   const float *mean;      /* [num_filter]; NULL: none */
   const float *residual;  /* shape and layout of y, which it must not overlap; NULL: none */
-  const int32_t *offset;  /* [num_filter]; NULL where data and weights are bipolar: K (2^act_planes - 1)
-                             (2^weight_planes - 1). Else, with sums over a filter, unsigned: (2^act_planes - 1) times that
-                             of its positive weights; signed: ((2^act_planes - 1) sum|w| - sum w) / 2; bipolar and masked:
-                             (2^act_planes - 1) sum|w|. For bipolar weights |w| is 2^weight_planes - 1 */
+  const int32_t *offset;  /* [num_filter], NULL where data and weights are bipolar. With top = 2^act_planes - 1,
+                             S = sum|w| for masked weights, else K (2^weight_planes - 1), data is
+                             bipolar: top S;  unsigned: (top S + top sum w) / 2;  signed: (top S - sum w) / 2 */
 } qnn_output;
 
 /* XNOR GEMM, also the fully connected layer.
@@ -168,7 +167,8 @@ size_t qnn_pool_out_width(const qnn_pool_shape *shape);
  * the end of a full pooling), OR for one plane; then every plane xor flip. Before a BatchNorm with negative gamma the
  * maximum becomes the minimum of codes: max of the flipped codes, flipped back.
  * flip: bits [channels], packed as a row; NULL: none.
- * in: [batch][planes][height + 2 image_pad_h][width + 2 image_pad_w][words]; out: [batch][planes][out_height + ...][words]. */
+ * in: [batch][planes][height + 2 image_pad_h][width + 2 image_pad_w][words];
+ * out: [batch][planes][out_height + 2 out_pad_h][...][words]. */
 qnn_status qnn_max_pool_bits(const uint64_t *in, const qnn_pool_shape *shape, const uint64_t *flip, uint64_t *out);
 
 /* ---- training: the clipped straight-through estimator ---------------------------------------------------------------- */

@@ -1,63 +1,70 @@
 /* encode-avx512.c: floats to codes by thresholds, 16 compares to a mask at a time.
  *
- * Up to 4 bits compare with every threshold. Where t thresholds are reached, these are the first t ones, so that bit i of
- * t is the parity of those reached among the thresholds 2^i, 2 2^i, 3 2^i, ... More bits are found by binary search. */
+ * Up to 4 bits compare with every threshold. Where t thresholds are reached, these are the first t ones, so that bit i
+ * of t is the parity of those reached among the thresholds 2^i, 2 2^i, 3 2^i, ... More bits take a binary search. */
 #include <immintrin.h>
 
 #include "../internal.h"
 
-enum { most_compared = 4 };
-
 /* qnn_rank of 16 floats. */
 static inline __m512i ranks(__m512i bits, __m512i turn) {
   const __m512i sign = _mm512_srai_epi32(bits, 31);
-  const __m512i key = _mm512_ternarylogic_epi32(bits, sign, _mm512_set1_epi32(0x7FFFFFFF), 0x78);  /* bits ^ (sign & .) */
+  const __m512i key = _mm512_ternarylogic_epi32(bits, sign, _mm512_set1_epi32(0x7FFFFFFF), 0x78);  /* bits ^ (. & .) */
   return _mm512_sub_epi32(_mm512_xor_si512(key, turn), _mm512_set1_epi32((int32_t)0x807FFFFFu));
 }
 
-/* Bits of 16 codes into bits `at` .. at+15 of a word of each plane. Constants where this is called: num_planes,
- * is_shared (one channel for all lanes). */
-static inline __attribute__((always_inline)) void encode(const size_t num_planes, const bool is_shared, __m512i x,
-                                                         __mmask16 lanes, const qnn_steps *steps, size_t channel,
-                                                         size_t at, uint64_t *word) {
-  const __m512i turn = is_shared ? _mm512_set1_epi32(steps->turn[0]) : _mm512_maskz_loadu_epi32(lanes, steps->turn + channel);
-  const __m512i rank = ranks(x, turn);
-  const uint32_t *limit = steps->limit + channel;
-  __mmask16 bits[QNN_MAX_PLANES] = {0};
-  if (num_planes <= most_compared) {
-#pragma GCC unroll 15
-    for (size_t t = 1; t < (size_t)1 << num_planes; ++t, limit += steps->stride) {
-      const __m512i least = is_shared ? _mm512_set1_epi32((int32_t)*limit) : _mm512_maskz_loadu_epi32(lanes, limit);
-      const __mmask16 is_above = _mm512_cmpge_epu32_mask(rank, least);
+/* Bits of 16 codes for each plane. Constants where these are called: num_planes of compare, is_shared (one channel for
+ * all lanes). */
+static inline __attribute__((always_inline)) void compare(const size_t num_planes, const bool is_shared, __m512i rank,
+                                                          __mmask16 lanes, const uint32_t *limit, size_t stride,
+                                                          __mmask16 *bits) {
+  for (size_t t = 1; t < (size_t)1 << num_planes; ++t, limit += stride) {
+    const __m512i least = is_shared ? _mm512_set1_epi32((int32_t)*limit) : _mm512_maskz_loadu_epi32(lanes, limit);
+    const __mmask16 is_above = _mm512_cmpge_epu32_mask(rank, least);
 #pragma GCC unroll 4
-      for (size_t i = 0; i < num_planes; ++i)
-        if (t % ((size_t)1 << i) == 0) bits[i] ^= is_above;
-    }
-  } else {
-    const __m512i lane = is_shared ? _mm512_setzero_si512()
-                                   : _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m512i index = lane;  /* of the limit behind the code that is found */
-    for (size_t i = num_planes; i-- > 0;) {
-      const __m512i step = _mm512_set1_epi32((int32_t)(steps->stride << i));
-      const __m512i probe = _mm512_sub_epi32(_mm512_add_epi32(index, step), _mm512_set1_epi32((int32_t)steps->stride));
-      const __m512i least = _mm512_mask_i32gather_epi32(lane, lanes, probe, limit, 4);
-      bits[i] = _mm512_cmpge_epu32_mask(rank, least);
-      index = _mm512_mask_add_epi32(index, bits[i], index, step);
-    }
+    for (size_t i = 0; i < num_planes; ++i)
+      if (t % ((size_t)1 << i) == 0) bits[i] ^= is_above;
   }
-#pragma GCC unroll 8
+}
+
+static inline void search(size_t num_planes, const bool is_shared, __m512i rank, __mmask16 lanes,
+                          const uint32_t *limit, size_t stride, __mmask16 *bits) {
+  const __m512i first = is_shared ? _mm512_setzero_si512()
+                                  : _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  __m512i index = first;
+  for (size_t i = num_planes; i-- > 0;) {
+    const __m512i step = _mm512_set1_epi32((int32_t)(stride << i));
+    const __m512i probe = _mm512_sub_epi32(_mm512_add_epi32(index, step), _mm512_set1_epi32((int32_t)stride));
+    bits[i] = _mm512_cmpge_epu32_mask(rank, _mm512_mask_i32gather_epi32(first, lanes, probe, limit, 4));
+    index = _mm512_mask_add_epi32(index, bits[i], index, step);
+  }
+}
+
+/* Bits of 16 codes into bits `at` .. at+15 of a word of each plane. compared: the number of planes, a constant; 0: more
+ * than that, by search. */
+static inline __attribute__((always_inline)) void encode(const size_t compared, size_t num_planes, const bool is_shared,
+                                                         __m512i x, __mmask16 lanes, const qnn_steps *steps,
+                                                         size_t channel, size_t at, uint64_t *word) {
+  const __m512i turn = is_shared ? _mm512_set1_epi32(steps->turn[0])
+                                 : _mm512_maskz_loadu_epi32(lanes, steps->turn + channel);
+  const uint32_t *limit = steps->limit + (is_shared ? 0 : channel);
+  __mmask16 bits[QNN_MAX_PLANES] = {0};
+  if (compared)
+    compare(compared, is_shared, ranks(x, turn), lanes, limit, steps->stride, bits);
+  else
+    search(num_planes, is_shared, ranks(x, turn), lanes, limit, steps->stride, bits);
   for (size_t i = 0; i < num_planes; ++i) word[i] |= (uint64_t)(bits[i] & lanes) << at;
 }
 
-static inline __attribute__((always_inline)) void run(const size_t num_planes, const bool is_shared, const float *x,
-                                                      size_t n, const qnn_steps *steps, uint64_t *words,
-                                                      size_t plane_words) {
+static inline __attribute__((always_inline)) void run(const size_t compared, size_t num_planes, const bool is_shared,
+                                                      const float *x, size_t n, const qnn_steps *steps,
+                                                      uint64_t *words, size_t plane_words) {
   size_t start = 0;
   for (; start + QNN_WORD_BITS <= n; start += QNN_WORD_BITS, ++words) {
     uint64_t word[QNN_MAX_PLANES] = {0};
 #pragma GCC unroll 4
     for (size_t i = 0; i < QNN_WORD_BITS; i += 16)
-      encode(num_planes, is_shared, _mm512_loadu_si512(x + start + i), 0xFFFF, steps, is_shared ? 0 : start + i, i, word);
+      encode(compared, num_planes, is_shared, _mm512_loadu_si512(x + start + i), 0xFFFF, steps, start + i, i, word);
     for (size_t i = 0; i < num_planes; ++i) words[i * plane_words] = word[i];
   }
   if (start == n) return;
@@ -65,8 +72,8 @@ static inline __attribute__((always_inline)) void run(const size_t num_planes, c
   for (size_t i = 0; start + i < n; i += 16) {
     const size_t left = n - start - i;
     const __mmask16 lanes = left < 16 ? (__mmask16)((1u << left) - 1) : 0xFFFF;
-    encode(num_planes, is_shared, _mm512_maskz_loadu_epi32(lanes, x + start + i), lanes, steps,
-           is_shared ? 0 : start + i, i, word);
+    const __m512i floats = _mm512_maskz_loadu_epi32(lanes, x + start + i);
+    encode(compared, num_planes, is_shared, floats, lanes, steps, start + i, i, word);
   }
   for (size_t i = 0; i < num_planes; ++i) words[i * plane_words] = word[i];
 }
@@ -80,17 +87,16 @@ void qnn_encode_ukernel__avx512(const float *x, size_t n, size_t num_planes, con
   const size_t piece = is_shared ? n : period;
   for (size_t at = 0; at < n; at += piece, words += piece / QNN_WORD_BITS) {
     const size_t count = qnn_min(n - at, piece);
-#define RUN(planes, is_shared) run(planes, is_shared, x + at, count, steps, words, plane_words)
-    switch (is_shared ? num_planes : num_planes + QNN_MAX_PLANES) {
-      case 1: RUN(1, true); break;
-      case 2: RUN(2, true); break;
-      case 3: RUN(3, true); break;
-      case 4: RUN(4, true); break;
-      case 9: RUN(1, false); break;
-      case 10: RUN(2, false); break;
-      case 11: RUN(3, false); break;
-      case 12: RUN(4, false); break;
-      default: RUN(num_planes, is_shared);
-    }
+#define RUN(planes, is_shared) run(planes, planes, is_shared, x + at, count, steps, words, plane_words)
+#define RUN_ALL(is_shared)                                                              \
+  switch (num_planes) {                                                                 \
+    case 1: RUN(1, is_shared); break;                                                   \
+    case 2: RUN(2, is_shared); break;                                                   \
+    case 3: RUN(3, is_shared); break;                                                   \
+    case 4: RUN(4, is_shared); break;                                                   \
+    default: run(0, num_planes, is_shared, x + at, count, steps, words, plane_words);   \
+  }
+    if (is_shared) RUN_ALL(true)
+    else RUN_ALL(false)
   }
 }

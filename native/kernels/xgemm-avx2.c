@@ -1,5 +1,6 @@
-/* xgemm-avx2.c, and tgemm-avx2.c for masked weights: AVX2 has no popcount. A table of 16 nibble counts (vpshufb) counts bytes; sums stay in bytes for up to
+/* xgemm-avx2.c: AVX2 has no popcount. A table of 16 nibble counts (vpshufb) counts bytes; sums stay in bytes for up to
  * 31 words (31 * 8 = 248), then vpsadbw widens them. One register = one word of 4 filters; 2 pixels x 16 filters.
+ * tgemm-avx2.c compiles this file again, for masked weights.
  * (W. Mula, N. Kurz, D. Lemire: Faster population counts using AVX2 instructions, arXiv:1611.07612) */
 #include <immintrin.h>
 

@@ -2,8 +2,8 @@
  * panels (32 filters): 24 sums, 4 weights and a broadcast pixel word fill 29 of the 32 registers, and each load of a
  * weight serves 6 pixels. Three instructions per 512 bits: xor, popcount, add.
  *
- * tgemm-avx512.c compiles this file again for masked weights: (x ^ sign) & mask is one vpternlogq. Signs and masks take 8
- * registers, which leaves sums for 5 pixels. */
+ * tgemm-avx512.c compiles this file again for masked weights: (x ^ sign) & mask is one vpternlogq. Signs and masks take
+ * 8 registers, which leaves sums for 5 pixels. */
 #include <immintrin.h>
 
 #include "../internal.h"

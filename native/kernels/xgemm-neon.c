@@ -1,5 +1,6 @@
-/* xgemm-neon.c, and tgemm-neon.c for masked weights: AArch64. vcnt counts bytes; sums stay in bytes for up to 31 words (31 * 8 = 248), then pairwise
- * additions widen them. One register = one word of 2 filters; 2 pixels x 16 filters. Short panels go word by word. */
+/* xgemm-neon.c: AArch64. vcnt counts bytes; sums stay in bytes for up to 31 words (31 * 8 = 248), then pairwise
+ * additions widen them. One register = one word of 2 filters; 2 pixels x 16 filters. Short panels go word by word.
+ * tgemm-neon.c compiles this file again, for masked weights. */
 #include <arm_neon.h>
 
 #define QNN_POPCOUNT(word) ((uint64_t)__builtin_popcountll(word))

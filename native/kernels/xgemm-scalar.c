@@ -1,4 +1,5 @@
-/* xgemm-scalar.c, and its tgemm: every machine. Popcount by halving sums inside the word: gcc's builtin would call libgcc here. */
+/* xgemm-scalar.c: every machine, xgemm and tgemm. Popcount by halving sums inside the word: gcc's builtin would call
+ * libgcc here. */
 #include <stdint.h>
 
 static inline uint64_t swar_popcount(uint64_t x) {

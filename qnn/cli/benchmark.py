@@ -8,10 +8,12 @@ EXAMPLES = """
 qnn benchmark gemm --peer openblas
 qnn benchmark conv --peer mxnet,onnxruntime --json
 qnn benchmark conv --isa avx2 --only 64@56
+qnn benchmark conv --act-bit 2 --weight-code ternary --peer onnxruntime
 qnn benchmark model --network resnet18 --peer mxnet,onnxruntime
 qnn benchmark model --network out/net:20 --shape 3,32,32 --batch-size 64
 """
 KINDS = ("conv", "fc", "gemm", "model", "train")
+DEFAULTS = {"act_bit": 1, "weight_bit": 1, "weight_code": "bipolar"}
 NETWORKS = {"resnet18": ((3, 224, 224), 1), "lenet": ((1, 28, 28), 256)}  # shape of an image, images of a batch
 
 
@@ -26,6 +28,11 @@ def add_arguments(parser):
     parser.add_argument("--isa", metavar="NAME", help="instruction set of qnn; qnn info lists them")
     parser.add_argument("--rounds", metavar="N", type=int, default=9, help="every contender runs once a round")
     parser.add_argument("--only", metavar="TEXT", help="only the cases whose name contains TEXT")
+    parser.add_argument("--act-bit", metavar="N", type=int, default=1, help="bits of data, 1..8 (conv)")
+    parser.add_argument("--weight-bit", metavar="N", type=int, default=1, help="bits of weights, 1..8 (conv)")
+    parser.add_argument("--act-code", metavar="NAME", help="bipolar (signs, residual binarization), unsigned (default "
+                        "for several bits) or signed")
+    parser.add_argument("--weight-code", metavar="NAME", default="bipolar", help="bipolar or ternary")
     parser.add_argument("--network", metavar="NET", help="resnet18 or lenet, with random weights; or PREFIX:EPOCH of a "
                         "trained or BMXNet checkpoint, beside its float twin")
     parser.add_argument("--shape", metavar="C,H,W", help="shape of an image, for PREFIX:EPOCH")
@@ -73,6 +80,17 @@ def check(args):
         raise ValueError('unknown benchmark "%s"; known: %s' % (args.kind, ", ".join(KINDS)))
     if (args.kind == "model") != bool(args.network):
         raise ValueError("benchmark: --network NET goes with model, and model with --network NET")
+    is_one_bit = (args.act_bit, args.weight_bit, args.act_code, args.weight_code) == (1, 1, None, "bipolar")
+    if args.kind != "conv" and not is_one_bit:
+        raise ValueError("benchmark: bits and codes go with conv, got %s" % args.kind)
+    for option in ("act_bit", "weight_bit"):
+        if not 1 <= getattr(args, option) <= 8:
+            raise ValueError("--%s is a number from 1 to 8, got %d" % (option.replace("_", "-"), getattr(args, option)))
+    if args.act_code not in (None, "bipolar", "unsigned", "signed"):
+        raise ValueError("--act-code is bipolar, unsigned or signed, got %r" % args.act_code)
+    if args.weight_code not in ("bipolar", "ternary") or (args.weight_code == "ternary" and args.weight_bit != 1):
+        raise ValueError("--weight-code is bipolar, or ternary without --weight-bit, got %r with --weight-bit %d"
+                         % (args.weight_code, args.weight_bit))
     for option in ("threads", "rounds", "batch_size"):
         value = getattr(args, option)
         if value is not None and not 1 <= value <= 1024:
@@ -82,8 +100,9 @@ def check(args):
 def command_line(args):
     """Arguments that say what `args` says."""
     words = ["benchmark", args.kind]
-    for option in ("peer", "isa", "only", "network", "shape", "batch_size"):
-        if getattr(args, option):
+    for option in ("peer", "isa", "only", "act_bit", "weight_bit", "act_code", "weight_code", "network", "shape",
+                   "batch_size"):
+        if getattr(args, option) not in (None, DEFAULTS.get(option)):
             words += ["--" + option.replace("_", "-"), str(getattr(args, option))]
     words += ["--threads", str(args.threads), "--rounds", str(args.rounds)]
     return words + ["--json"] * args.json + ["--debug"] * getattr(args, "debug", False)
@@ -103,7 +122,9 @@ def cases(args):
     if args.kind == "model":
         return [network_case(args)]
     from qnn import benchmark_cases
-    return benchmark_cases.select(args.kind, args.only)
+    codes = benchmark_cases.Codes(args.act_bit, args.weight_bit, args.act_code,
+                                  "masked" if args.weight_code == "ternary" else "bipolar")
+    return benchmark_cases.select(args.kind, args.only, codes)
 
 
 def network_case(args):
