@@ -14,11 +14,12 @@ enum { has_masks = true, mr = 5, max_registers = 4 };
 enum { has_masks = false, mr = 6, max_registers = 4 };
 #endif
 
-/* The filters of a call as registers: where word 0 of register i lies, which lanes exist, words from k to k + 1. */
+/* The filters of a call: where word 0 of a panel lies, which lanes its even and its odd filters have, how many words the
+ * former take, words from k to k + 1. Even filters are one register, odd ones the next. */
 typedef struct {
-  const uint64_t *w[max_registers];
-  __mmask8 lanes[max_registers];
-  size_t step;
+  const uint64_t *panels[max_registers / 2];
+  __mmask8 lanes[2];
+  size_t num_even, step;
 } filters;
 
 /* Sums of even filters and of odd ones, both in 64-bit lanes -> 16 consecutive 32-bit counts. */
@@ -41,14 +42,14 @@ static inline __attribute__((always_inline)) void run(
   for (size_t i = 0; i < num_registers; ++i)
 #pragma GCC unroll 6
     for (size_t j = 0; j < num_pixels; ++j) sum[j][i] = _mm512_setzero_si512();
-  const size_t step = is_short ? f->step : QNN_PANEL_FILTERS;
+  const size_t step = is_short ? f->step : QNN_PANEL_FILTERS, num_even = is_short ? f->num_even : 8;
   const size_t num_pairs = is_single ? 1 : walk->num_pairs;
   for (size_t n = 0; n < num_pairs; ++n) {
     const qnn_pair *pair = walk->pairs + n;
     const size_t mask_at = pair->panel;
-    const uint64_t *w[max_registers];
-#pragma GCC unroll 4
-    for (size_t i = 0; i < num_registers; ++i) w[i] = f->w[i] + (has_masks || is_single ? 0 : pair->panel);
+    const uint64_t *w[max_registers / 2];
+#pragma GCC unroll 2
+    for (size_t i = 0; i < num_registers / 2; ++i) w[i] = f->panels[i] + (has_masks || is_single ? 0 : pair->panel);
     if (!is_single && pair->doubles)
 #pragma GCC unroll 4
       for (size_t i = 0; i < num_registers; ++i)
@@ -63,10 +64,12 @@ static inline __attribute__((always_inline)) void run(
         __m512i weight[max_registers], mask[max_registers];
 #pragma GCC unroll 4
         for (size_t i = 0; i < num_registers; ++i) {
-          weight[i] = load(w[i], f->lanes[i], is_short);
-          if (has_masks) mask[i] = load(w[i] + mask_at, f->lanes[i], is_short);
-          w[i] += step;
+          const uint64_t *at = w[i / 2] + (i % 2 ? num_even : 0);
+          weight[i] = load(at, f->lanes[i % 2], is_short);
+          if (has_masks) mask[i] = load(at + mask_at, f->lanes[i % 2], is_short);
         }
+#pragma GCC unroll 2
+        for (size_t i = 0; i < num_registers / 2; ++i) w[i] += step;
 #pragma GCC unroll 6
         for (size_t j = 0; j < num_pixels; ++j) {
           const __m512i x = _mm512_set1_epi64((long long)p[j][k]);
@@ -119,9 +122,8 @@ void KERNEL(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,
   const size_t num_even = num_filter > QNN_PANEL_FILTERS ? 8 : (num_filter + 1) / 2;
   const size_t num_odd = num_filter > QNN_PANEL_FILTERS ? 8 : num_filter / 2;
   const uint64_t *second = panels + QNN_PANEL_FILTERS * walk->num_segments * walk->segment_words;
-  const filters f = {{panels, panels + num_even, second, second + num_even},
-                     {(__mmask8)((1u << num_even) - 1), (__mmask8)((1u << num_odd) - 1), 0, 0},
-                     num_filter};
+  const filters f = {{panels, second},
+                     {(__mmask8)((1u << num_even) - 1), (__mmask8)((1u << num_odd) - 1)}, num_even, num_filter};
   const bool is_single = walk->num_pairs == 1;
   if (num_filter > QNN_PANEL_FILTERS) {
     if (is_single) RUN_ALL(4, false, true)
