@@ -36,10 +36,11 @@ def find_layers(graph):
 
     Raises ValueError naming the layer when its attributes are damaged.
     """
-    return [_layer(node) for node in graph.nodes() if node.attrs.get("__qnn_op__") in KINDS]
+    return [layer_of(node) for node in graph.nodes() if node.attrs.get("__qnn_op__") in KINDS]
 
 
-def _layer(node):
+def layer_of(node):
+    """The QLayer whose last node this is."""
     kind, prefix = KINDS[node.attrs["__qnn_op__"]], "__qnn_"
     known = kind.__dataclass_fields__
     options = {key[len(prefix):-2]: value for key, value in node.attrs.items() if key.startswith(prefix)}

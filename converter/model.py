@@ -1,15 +1,27 @@
 """Model: what passes work on: a graph, its parameters in numpy, and the report of what happened to each layer."""
 import numpy as np
 
+from qnn import quantizers, reference_planes
 from qnn.graph import Node
+
+from .codes import DataCode
+
+SIGNS = DataCode(quantizers.Sign())
 
 
 class Model:
-    """graph: qnn.graph.Graph; arg_params, aux_params: {name: numpy array}; report: converter.report.Report."""
+    """graph: qnn.graph.Graph; arg_params, aux_params: {name: numpy array}; report: converter.report.Report. data_codes:
+    {_qnn_pack node: DataCode} and plane_terms: {_qnn_float_convolution node: (DataCode, WeightTerm)} say what nodes of
+    several bits compute with; nodes that are in neither compute with signs."""
 
     def __init__(self, graph, arg_params, aux_params, report):
         self.graph, self.arg_params, self.aux_params, self.report = graph, dict(arg_params), dict(aux_params), report
         self.packed_params = {}
+        self.data_codes, self.plane_terms, self._thresholds = {}, {}, {}
+        params = {**self.arg_params, **self.aux_params}
+        for node in graph.nodes():  # MXNet overruns a buffer where a native operator has an input of unknown rank
+            if node.is_variable and node.name in params:
+                node.attrs.setdefault("__shape__", str(params[node.name].shape))
 
     def parameter(self, name, layer):
         """The float32 array `name`, read for `layer`. Raises ValueError naming the layer when it is missing or
@@ -24,6 +36,38 @@ class Model:
             raise ValueError("%s '%s': parameter %s has shape %s, got %s" % (
                 layer.op, layer.name, name, str(expected).replace("0,", "*,").replace(" 0)", " *)"), value.shape))
         return value
+
+    def trained(self, name, layer):
+        """The array of a trained scale of a quantizer. Raises ValueError naming the layer."""
+        if name not in self.arg_params:
+            raise ValueError("%s '%s': parameter %s is missing from the checkpoint" % (layer.op, layer.name, name))
+        return self.arg_params[name]
+
+    def code_of(self, pack):
+        """The DataCode of a _qnn_pack node."""
+        return self.data_codes.get(pack, SIGNS)
+
+    def inputs_behind(self, layer):
+        """Position of the first input of a layer behind its weights, and offset, if it has one."""
+        data, term = self.plane_terms.get(layer, (None, None))
+        return 2 if data is None or data.code == term.code == "bipolar" else 3
+
+    def largest_accumulator(self, layer):
+        """Largest magnitude of what a node of `plane_terms` counts, as an integer."""
+        data, term = self.plane_terms[layer]
+        low, high = reference_planes.code_range(data.term_planes[0][1], data.code)
+        sums = np.abs(term.codes.reshape(len(term.codes), -1)).sum(axis=1)
+        return int(max(-low, high) * sums.max())
+
+    def thresholds_of(self, code, name):
+        """Entries [threshold, flip] of the floats that make a DataCode; the same ones for equal codes, so that packings
+        can be shared."""
+        if code not in self._thresholds:
+            threshold = code.thresholds()
+            threshold = threshold[:, None] if len(threshold) > 1 else threshold
+            self._thresholds[code] = [self.entry(name + "_act_threshold", threshold),
+                                      self.entry(name + "_act_flip", np.zeros(1, np.int64))]
+        return list(self._thresholds[code])
 
     def variable(self, name, value):
         """A new variable node with its value. It carries shape and dtype: MXNet can infer neither of a packed

@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass
 class Row:
-    """One weighted Q layer. bytes_before: float32 weights; bytes_after: as stored now; why: reason it stayed float."""
+    """One weighted Q layer. bytes_before: float32 weights; bytes_after: as stored now; why: reason it stayed float;
+    note: what else there is to know of a packed one."""
 
     layer: str
     kind: str
@@ -13,6 +14,7 @@ class Row:
     bytes_before: int
     bytes_after: int
     why: str = ""
+    note: str = ""
 
 
 @dataclass
@@ -25,8 +27,8 @@ class Report:
     files: list = field(default_factory=list)
     verification: dict = field(default_factory=dict)
 
-    def add(self, layer, kind, act_bit, weight_bit, bytes_before, bytes_after, why=None):
-        self.rows.append(Row(layer, kind, act_bit, weight_bit, bytes_before, bytes_after, why or ""))
+    def add(self, layer, kind, act_bit, weight_bit, bytes_before, bytes_after, why=None, note=""):
+        self.rows.append(Row(layer, kind, act_bit, weight_bit, bytes_before, bytes_after, why or "", note))
 
     def to_dict(self):
         """Plain data, ready for JSON."""
@@ -43,7 +45,7 @@ class Report:
             lines.append("%-28s %-16s %5s %12s %12s %6.1fx%s" % (
                 row.layer, row.kind, "%d/%d" % (row.act_bit, row.weight_bit), f"{row.bytes_before:,}",
                 f"{row.bytes_after:,}", row.bytes_before / max(1, row.bytes_after),
-                "  float: " + row.why if row.why else ""))
+                "  float: " + row.why if row.why else "  " + row.note if row.note else ""))
         if not self.rows:
             lines.append("(no Q layers: nothing to pack; make some with qnn.swap or qnn.sym)")
         lines.append("%-28s %-16s %5s %12s %12s %6.1fx" % (

@@ -195,8 +195,8 @@ class ConvolutionOptions(_LayerOptions):
 
     @property
     def border(self):
-        """Value that the padding of the quantized data has: pad_value for 1-bit data, else 0."""
-        return self.pad_value if self.act_bit == 1 else 0
+        """Code that the padding of the quantized data has: pad_value for data of -1 and +1, else 0."""
+        return self.pad_value if self.act_bit == 1 and self.act_quantizer.code == "bipolar" else 0
 
 
 def residual_quantizer(name, quantizer, levels, residual):

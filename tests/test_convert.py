@@ -80,13 +80,14 @@ def test_special_values_in_the_data():
 
 
 def test_other_bits_and_ranks_stay_and_are_named():
-    net = qnn.sym.QConvolution(mx.sym.Variable("data"), kernel=(3, 3), num_filter=4, act_bit=2, name="k_bit")
+    net = qnn.sym.QConvolution(mx.sym.Variable("data"), kernel=(3, 3), num_filter=4, act_bit=2, weight_bit=9,
+                               name="k_bit")
     net = qnn.sym.QConvolution(net, kernel=(3, 3), num_filter=4, name="packed")
     net = qnn.sym.QFullyConnected(net, num_hidden=6, act_bit=32, name="weights_only")
     packed, _, report = assert_same_numbers(net)
     why = {row.layer: row.why for row in report.rows}
-    assert why == {"k_bit": "2-bit data, 1-bit weights: only 1/1 is packed", "packed": "",
-                   "weights_only": "32-bit data, 1-bit weights: only 1/1 is packed"}
+    assert why == {"k_bit": "its weights (dorefa_weight(bits=9)) have no integer codes of 1..8 bits", "packed": "",
+                   "weights_only": "its data (identity) have no integer codes of 1..8 bits"}
     line = qnn.sym.QConvolution(mx.sym.Variable("data"), kernel=(3,), num_filter=4, name="line")
     _, _, report = assert_same_numbers(line, DATA[:, :, 0])
     assert "1-D convolution" in report.rows[0].why

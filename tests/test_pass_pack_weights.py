@@ -31,8 +31,8 @@ def test_packed_weights_are_the_signs():
     np.testing.assert_array_equal(rows, backend.pack_rows(weight.reshape(9, -1)))
 
 
-def test_layers_of_more_bits_stay():
-    stage = after(conv(conv(X, "two", act_bit=2), "weights_only", act_bit=32))
+def test_layers_without_codes_stay():
+    stage = after(conv(conv(X, "nine", act_bit=9), "weights_only", act_bit=32))
     assert stage.changes == 0 and not any(op.startswith("_qnn_packed") for op in stage.ops)
     assert all(value.dtype == np.float32 for value in stage.params.values())
 

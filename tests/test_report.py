@@ -37,7 +37,7 @@ def test_dict_is_plain_data(report):
     report.files, report.verification = ["a-symbol.json"], VERIFIED
     data = json.loads(json.dumps(report.to_dict()))
     assert data["rows"][0] == {"layer": "conv", "kind": "QConvolution", "act_bit": 1, "weight_bit": 1,
-                               "bytes_before": 32000, "bytes_after": 1000, "why": ""}
+                               "bytes_before": 32000, "bytes_after": 1000, "why": "", "note": ""}
     assert (data["total_before"], data["total_after"], data["files"]) == (40000, 2000, ["a-symbol.json"])
     assert data["verification"] == VERIFIED
 

@@ -44,24 +44,24 @@ def batch_norm(model, node):
     return BatchNorm(np.ones_like(gamma) if is_fixed else gamma, beta, mean, var, float(node.attrs.get("eps", "1e-3")))
 
 
-def walk(model, entry, is_integer):
+def walk(model, entry, is_integer, is_sign=True):
     """The Chain that ends at `entry`. Past a Pooling or a Flatten only where `is_integer`: the source is then a layer
-    whose every accumulator can be tried."""
+    whose every accumulator can be tried. is_sign: nothing but signs are taken at the end."""
     chain = Chain(entry)
     while True:
         node, index = chain.source
-        if index != 0 or not _step(model, node, chain, is_integer):
+        if index != 0 or not _step(model, node, chain, is_integer, is_sign):
             return chain
         chain.nodes.append(node)
         chain.source = node.inputs[0]
 
 
-def _step(model, node, chain, is_integer):
+def _step(model, node, chain, is_integer, is_sign):
     norms = chain.before + chain.after
-    if _is_identity(node):
+    if is_identity(node):
         return True
     if node.op in MONOTONE or (node.op == "Activation" and node.attrs.get("act_type") == "tanh"):
-        return not norms  # what a BatchNorm reads must be known to the last bit
+        return is_sign and not norms  # what a BatchNorm reads must be known to the last bit
     if node.op == "BatchNorm":
         folded = batch_norm(model, node)
         if folded is None or (norms and not is_integer):
@@ -73,7 +73,7 @@ def _step(model, node, chain, is_integer):
     if node.op == "Flatten" and not norms and not chain.has_flatten:
         chain.has_flatten = True
         return True
-    if node.op == "Pooling" and chain.pool is None and _is_max_pool(node):
+    if node.op == "Pooling" and chain.pool is None and is_max_pool(node):
         chain.pool = node
         return True
     return False
@@ -88,15 +88,15 @@ def is_plain(entry):
     node, _ = entry
     if node.op in ADDITIONS:
         return all(is_plain(source) for source in node.inputs)
-    return node.op == "_qnn_float_convolution" or (_is_identity(node) and is_plain(node.inputs[0]))
+    return node.op == "_qnn_float_convolution" or (is_identity(node) and is_plain(node.inputs[0]))
 
 
-def _is_identity(node):
+def is_identity(node):
     """In inference; Dropout(mode='always') drops there, too."""
     return node.op in IDENTITIES and node.attrs.get("mode", "training") == "training"
 
 
-def _is_max_pool(node):
+def is_max_pool(node):
     """Max-pooling, every window of which holds at least one element: the largest of none is no value of the layer."""
     attrs, kernel = node.attrs, numbers(node, "kernel")
     if attrs.get("pool_type", "max") != "max" or attrs.get("global_pool", "False") != "False" or len(kernel) != 2:

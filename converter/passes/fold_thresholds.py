@@ -1,4 +1,4 @@
-"""FoldThresholds: what lies between a layer and the next packing becomes one threshold per channel.
+"""FoldThresholds: what lies between a layer and the next packing becomes thresholds, 2^k - 1 per channel for k bits.
 
     _qnn_pack(BatchNorm(Pooling(layer)))  ->  bits of the layer, pooled: _qnn_bits_convolution, _qnn_bits_max_pool
     _qnn_pack(BatchNorm(floats))          ->  _qnn_pack with a float threshold
@@ -7,17 +7,22 @@ Max-pooling commutes with a rising function; with a falling one it becomes a min
 invert. With s the step of the chain at the accumulator, b and a whether the parts before and behind the pooling fall:
 
     bit = (OR over the window of (s xor b)) xor a          s = (dot >= threshold) xor b xor a
+
+Codes of several bits do the same with the maximum of codes, which count thresholds; xor inverts all their planes.
 """
 import numpy as np
 
 from qnn import bits, reference
 from qnn.graph import Node
-from qnn.thresholds import ALWAYS, NEVER, accumulators, float_thresholds, integer_thresholds, sign_codes
+from qnn.thresholds import ALWAYS, NEVER, accumulators, float_thresholds, integer_thresholds
 
 from .chains import is_plain, walk
 from .tuples import numbers, text
 
-GEOMETRY = ("channels", "kernel", "num_filter", "stride", "dilate", "pad", "num_group", "pad_value", "image_pad")
+GEOMETRY = ("channels", "kernel", "num_filter", "stride", "dilate", "pad", "num_group", "pad_value", "image_pad",
+            "act_planes", "act_code", "weight_planes", "weight_code", "plane")
+MOST_PLANES = 4  # of a code that a layer writes by thresholds; wider ones are packed from floats
+MOST_VALUES = 1 << 20  # accumulators that are tried
 
 
 class FoldThresholds:
@@ -32,27 +37,31 @@ class FoldThresholds:
     # ---- a packed layer at the beginning of the chain -------------------------------------------------------------
 
     def _to_bits(self, model, pack):
-        chain = walk(model, pack.inputs[0], is_integer=True)
+        code = model.code_of(pack)
+        chain = walk(model, pack.inputs[0], is_integer=True, is_sign=code.quantizer.is_sign)
         layer = chain.source[0]
-        if not _can_give_bits(layer, pack) or not _is_private(model, layer, pack, chain):
+        if code.planes > MOST_PLANES or not _can_give_bits(layer, pack) or not _is_private(model, layer, pack, chain):
             return False
-        folded = _fold(model, layer, chain)
+        folded = _fold(model, layer, chain, code)
         is_flattened = chain.has_flatten and layer.attrs.get("flatten") != "True"  # it has one pixel otherwise
         if folded is None or (is_flattened and not self._read_unflattened(model, pack, layer)):
             return False
         threshold, flip_before, flip_after = folded
+        codes = {} if code.quantizer.is_sign else {"planes": str(code.planes), "code": code.code}
         out = {"out_pad": pack.attrs["pad"], "out_pad_value": pack.attrs["pad_value"]}
-        unpadded = {"out_pad": "(0, 0)", "out_pad_value": "1"}
-        inputs = layer.inputs[:2] + [model.entry(layer.name + "_threshold", threshold),
-                                     _flips(model, layer, flip_before)]
-        node = Node("_qnn_bits_convolution", layer.name, {**{key: layer.attrs[key] for key in GEOMETRY},
-                                                          **(unpadded if chain.pool else out)}, inputs)
+        unpadded = {"out_pad": "(0, 0)", "out_pad_value": out["out_pad_value"]}
+        attrs = {key: value for key, value in layer.attrs.items() if key in GEOMETRY}
+        inputs = layer.inputs[:model.inputs_behind(layer)]
+        inputs += [model.entry(layer.name + "_threshold", threshold), _flips(model, layer, flip_before)]
+        attrs.update(unpadded if chain.pool else out, **{"out_" + key: value for key, value in codes.items()})
+        node = Node("_qnn_bits_convolution", layer.name, attrs, inputs)
         if chain.pool:
-            node = self._pool(model, chain.pool, node, flip_after, out)
+            node = self._pool(model, chain.pool, node, flip_after, {**out, **codes})
         entry = node, 0
         if is_flattened:
             words = bits.words_for(int(layer.attrs["num_filter"]))
-            entry = Node("Reshape", pack.name, {"shape": "(0, 1, -1, %d)" % words}, [entry]), 0
+            shape = "(0, 1, -1, %d)" % words if code.planes == 1 else "(0, 0, 1, -1, %d)" % words
+            entry = Node("Reshape", pack.name, {"shape": shape}, [entry]), 0
         model.graph.replace((pack, 0), entry)
         return True
 
@@ -80,11 +89,13 @@ class FoldThresholds:
     # ---- floats at the beginning of the chain ---------------------------------------------------------------------
 
     def _to_float_threshold(self, model, pack):
-        chain = walk(model, pack.inputs[0], is_integer=False)
-        if len(chain.after) != 1 or "has_threshold" in pack.attrs or not is_plain(chain.source):
+        code = model.code_of(pack)
+        chain = walk(model, pack.inputs[0], is_integer=False, is_sign=code.quantizer.is_sign)
+        if len(chain.after) != 1 or not is_plain(chain.source):
             return False
         norm = chain.after[0]
-        threshold, is_falling = float_thresholds(lambda x: sign_codes(norm(x)), len(norm.mean))
+        threshold, is_falling = float_thresholds(lambda x: code.numbers(norm(x)), len(norm.mean), code.levels)
+        threshold = np.ascontiguousarray(threshold.T)
         pack.attrs["has_threshold"] = "True"
         pack.inputs = [chain.source, model.entry(pack.name + "_threshold", threshold), _flips(model, pack, is_falling)]
         return True
@@ -105,15 +116,25 @@ def _is_private(model, layer, pack, chain):
     return all(reader in allowed for node in [layer] + chain.nodes for reader, _ in readers[node])
 
 
-def _fold(model, layer, chain):
-    """(threshold, flip_before, flip_after) of the chain behind `layer`, or None where it is no single step."""
-    num_filter, attrs = int(layer.attrs["num_filter"]), layer.attrs
+def _reachable(model, layer):
+    """(integers, values) that the counts of a layer can be, as qnn.thresholds.accumulators gives them; None for too
+    many."""
+    attrs = layer.attrs
+    if layer in model.plane_terms:
+        most = model.largest_accumulator(layer)
+        return accumulators(most, True, True) if most <= MOST_VALUES else None
     fan_in = int(attrs["channels"]) // int(attrs["num_group"]) * int(np.prod(numbers(layer, "kernel")))
     has_zeros = attrs["pad_value"] == "0" and any(numbers(layer, "pad"))
-    dots, values = accumulators(fan_in, attrs.get("no_offset") == "True", has_zeros)
+    return accumulators(fan_in, attrs.get("no_offset") == "True", has_zeros)
+
+
+def _fold(model, layer, chain, code):
+    """(threshold, flip_before, flip_after) of the chain behind `layer`, or None where its steps are not in order."""
+    num_filter, reachable = int(layer.attrs["num_filter"]), _reachable(model, layer)
     own, own_falls = _own_output(model, layer, num_filter)
-    if own is None:
+    if own is None or reachable is None:
         return None
+    integers, values = reachable
 
     def function(x, steps=(own, *chain.before, *chain.after)):
         for step in steps:
@@ -122,16 +143,16 @@ def _fold(model, layer, chain):
 
     if chain.pool and not np.isfinite(function(np.tile(values, (num_filter, 1)), (own, *chain.before))).all():
         return None  # the largest of some NaN is not defined
-    folded = integer_thresholds(lambda x: sign_codes(function(x)), num_filter, dots, values)
+    folded = integer_thresholds(lambda x: code.numbers(function(x)), num_filter, integers, values, code.levels)
     if folded is None:
         return None
-    threshold, is_falling = folded
+    threshold, is_falling = np.ascontiguousarray(folded[0].T), folded[1]
     before, after = (np.logical_xor.reduce([n.is_falling for n in norms] or [np.zeros(num_filter, bool)])
                      for norms in (chain.before, chain.after))
     before = before ^ own_falls
     if chain.pool is None:
         return threshold, is_falling, np.zeros(num_filter, bool)
-    is_constant = (threshold == ALWAYS) | (threshold == NEVER)
+    is_constant = ((threshold == ALWAYS) | (threshold == NEVER)).reshape(-1, num_filter).all(axis=0)
     before, after = before & ~is_constant, after & ~is_constant
     return (threshold, before, after) if (before ^ after == is_falling).all() else None
 
@@ -139,7 +160,7 @@ def _fold(model, layer, chain):
 def _own_output(model, layer, num_filter):
     """(function, is_falling) of the layer's own scale and bias; (None, None) where they are not constants."""
     params = {**model.arg_params, **model.packed_params}
-    sources = [source for source, _ in layer.inputs[2:]]
+    sources = [source for source, _ in layer.inputs[model.inputs_behind(layer):]]
     if not all(source.is_variable and source.name in params for source in sources):
         return None, None
     arrays = [np.broadcast_to(params[source.name].ravel(), num_filter)[:, None] for source in sources]
@@ -162,9 +183,13 @@ def _flips(model, node, flip):
 def _reordered(model, node, channels, pixels):
     """Weights of a fully connected layer over flattened NCHW -> over NHWC pixels, as a kernel of (1, pixels)."""
     variable, num_filter = node.inputs[1][0], int(node.attrs["num_filter"])
-    rows = bits.panels_to_rows(model.packed_params[variable.name].view(bits.WORD_DTYPE), num_filter)
-    signs = reference.unpack_rows(rows, channels * pixels).reshape(num_filter, channels, 1, pixels)
-    panels = bits.rows_to_panels(reference.pack_filters(signs)).view(np.int64)
+    planes = int(node.attrs.get("weight_planes", "1")) + (node.attrs.get("weight_code") == "masked")
+    panels = []
+    for plane in np.split(model.packed_params[variable.name].view(bits.WORD_DTYPE), planes):
+        rows = bits.panels_to_rows(plane, num_filter)
+        signs = reference.unpack_rows(rows, channels * pixels).reshape(num_filter, channels, 1, pixels)
+        panels.append(bits.rows_to_panels(reference.pack_filters(signs)).view(np.int64))
+    value = np.concatenate(panels)
     if len(model.graph.consumers()[variable]) > 1:
-        return model.entry(variable.name, panels)
-    return model.variable(variable.name, panels), 0  # takes the place of the old one, and its name
+        return model.entry(variable.name, value)
+    return model.variable(variable.name, value), 0  # takes the place of the old one, and its name

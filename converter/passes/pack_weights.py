@@ -1,9 +1,12 @@
-"""PackWeights: every layer of 1-bit data and 1-bit weights becomes one native operator on packed bits."""
+"""PackWeights: every layer whose data and weights are integers becomes native operators on packed bits: one for 1-bit
+data and weights, a packing and products for codes of several bits."""
 import numpy as np
 
 from qnn import backend, bits, reference
 from qnn.graph import Node
 
+from .. import plane_layers
+from ..codes import scale_of
 from ..layers import find_layers
 
 OPERATORS = {"QConvolution": "_qnn_packed_convolution", "QFullyConnected": "_qnn_packed_fully_connected"}
@@ -14,13 +17,7 @@ WEIGHTED = ("Convolution", "Deconvolution", "FullyConnected")
 
 
 def why_float(layer, model):
-    """Why a layer cannot be packed, as a sentence; None where it can."""
-    if not layer.options.is_one_bit:
-        options = layer.options
-        if options.act_bit == options.weight_bit == 1:
-            return "data by %s, weights by %s: only signs are packed" % (
-                options.act_quantizer, options.weight_quantizer)
-        return "%d-bit data, %d-bit weights: only 1/1 is packed" % (options.act_bit, options.weight_bit)
+    """Why a layer cannot be packed, whatever its codes, as a sentence; None where it can."""
     if layer.options.scaling == "xnor":
         return "scaling='xnor' multiplies by a map of float data"
     if layer.op == "QConvolution" and len(layer.options.kernel) != 2:
@@ -41,34 +38,35 @@ def pack(weight, options):
     return bits.rows_to_panels(rows, options.num_group if is_convolution else 1).view(np.int64)
 
 
-def scale_of(weight, scaling):
-    """The scale that the training graph computes, by the same MXNet operators: the last bit counts."""
-    import mxnet as mx
-    axes = () if scaling == "layer" else tuple(range(1, weight.ndim))
-    return mx.nd.mean(mx.nd.abs(mx.nd.array(weight)), axis=axes).reshape((-1,)).asnumpy()
-
-
 class PackWeights:
-    """QConvolution / QFullyConnected of 1/1 bits -> _qnn_packed_convolution / _qnn_packed_fully_connected."""
+    """QConvolution / QFullyConnected of signs -> _qnn_packed_convolution / _qnn_packed_fully_connected; of codes of
+    several bits -> the operators of plane_layers.py."""
 
     name = "pack_weights"
 
     def apply(self, model):
         layers = {layer.node: layer for layer in find_layers(model.graph) if layer.op in OPERATORS}
         reasons = {node: why_float(layer, model) for node, layer in layers.items()}
+        planes = {node: _planes(model, layer) for node, layer in layers.items()
+                  if reasons[node] is None and not layer.options.is_one_bit}
+        reasons.update((node, plane.why) for node, plane in planes.items())
         packable = [layer for node, layer in layers.items() if reasons[node] is None]
         names = _names(model.graph, packable)
-        variables = {}
+        variables, flattened = {}, {}
         for node in model.graph.nodes():
             if node not in layers:
                 _report_float(model, node)
                 continue
             layer, options = layers[node], layers[node].options
             float_bytes = packed_bytes = _bytes(model, layer.inputs["weight"][0])
-            if reasons[node] is None:
+            note = ""
+            if reasons[node] is None and node in planes:
+                note = planes[node].note
+                packed_bytes = plane_layers.replace(model, planes[node], names[node], variables, flattened)
+            elif reasons[node] is None:
                 packed_bytes = self._replace(model, layer, variables, names[node])
             model.report.add(layer.name, layer.op, options.act_bit, options.weight_bit, float_bytes, packed_bytes,
-                             reasons[node])
+                             reasons[node], note)
         return len(packable)
 
     def _replace(self, model, layer, variables, name):
@@ -94,13 +92,18 @@ class PackWeights:
         return sum(value.nbytes for value in values.values())
 
 
+def _planes(model, layer):
+    return plane_layers.plane_layer(model, layer, model.parameter(layer.inputs["weight"][0].name, layer))
+
+
 def _names(graph, layers):
     """Names of the packed weights: the weight's own where only packed layers of one packing read it, else with a
     suffix."""
     readers = graph.consumers()
     packings = {}
     for layer in layers:
-        packing = (layer.op, getattr(layer.options, "num_group", 1))
+        packing = (layer.op, getattr(layer.options, "num_group", 1), layer.options.is_one_bit,
+                   str(layer.options.weight_quantizer))
         packings.setdefault(layer.inputs["weight"][0], {}).setdefault(packing, []).append(layer)
     names = {}
     for weight, groups in packings.items():

@@ -1,16 +1,20 @@
 """RemoveActivations: a QActivation that inference does not need goes away.
 
-backward_only=True is the identity in the forward direction. A 1-bit QActivation is superfluous where a packed layer
-reads it, because that layer takes signs itself and sign(sign(x)) = sign(x).
+backward_only=True is the identity in the forward direction. Otherwise it is superfluous where packed layers read it,
+which take the same codes themselves: quantizing twice is quantizing once. Through max-pooling, too, because the largest
+value has the largest code.
 """
+from ..codes import data_code
 from ..layers import find_layers
+from ..plane_layers import params_of
+from .chains import is_identity, is_max_pool
 from .pack_weights import OPERATORS
 
 PACKED = tuple(OPERATORS.values())
 
 
 class RemoveActivations:
-    """Packed layers read past 1-bit activations; activations of identity go altogether."""
+    """Packed layers read past activations of their own codes; activations of identity go altogether."""
 
     name = "remove_activations"
 
@@ -23,9 +27,30 @@ class RemoveActivations:
             if layer.options.backward_only or layer.options.act_bit == 32:
                 model.graph.replace(entry, source)
                 changes += 1
-            elif layer.options.act_bit == 1:
-                for node in model.graph.nodes():
-                    if node.op in PACKED and node.inputs[0] == entry:
-                        node.inputs[0] = source
-                        changes += 1
+                continue
+            code = data_code(layer.options.act_quantizer, params_of(model, layer, "act"))
+            if code is None or not code.is_idempotent:
+                continue
+            readers = model.graph.consumers()
+            for reader, position in readers[layer.node]:
+                if _takes_codes(model, readers, reader, position, code):
+                    reader.inputs[position] = source
+                    changes += 1
         return changes
+
+
+def _takes_codes(model, readers, reader, position, code):
+    """True if `reader` quantizes by `code`, or hands the order of its values on to nothing but such readers."""
+    if reader is None or position != 0:
+        return False
+    if reader.op in PACKED:
+        return code.quantizer.is_sign
+    if reader.op == "_qnn_pack":
+        return _same(model.data_codes[reader], code)
+    if not code.quantizer.is_sign and (is_identity(reader) or reader.op == "Flatten" or is_max_pool(reader)):
+        return all(_takes_codes(model, readers, *each, code) for each in readers[reader])
+    return False
+
+
+def _same(one, other):
+    return one == other or (one.quantizer.is_sign and other.quantizer.is_sign)

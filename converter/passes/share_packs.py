@@ -33,7 +33,8 @@ class SharePacks:
 
 
 def _can_share(one, other):
-    if one.inputs != other.inputs or any(one.attrs[key] != other.attrs[key] for key in ("layout", "num_group")):
+    same = ("layout", "num_group", "planes", "code")
+    if one.inputs != other.inputs or any(one.attrs.get(key) != other.attrs.get(key) for key in same):
         return False
     is_free = not any(numbers(one, "pad")) or not any(numbers(other, "pad"))
     return is_free or (one.attrs["pad_value"] == "1") == (other.attrs["pad_value"] == "1")
