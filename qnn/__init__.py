@@ -17,7 +17,8 @@ _PUBLIC = {  # name: module that holds it, and what it is called there (None: th
     "sym": ("symbol", None), "nd": ("ndarray", None), "gluon": ("gluon", None),
     "builtin_operators": ("layers", "builtin_operators"), "swap": ("swap", "swap"), "summary": ("summary", "summary"),
     "load": ("inference", "load"), "datasets": ("datasets", None), "reference": ("reference", None),
-    "quantizers": ("quantizers", None),
+    "quantizers": ("quantizers", None), "losses": ("losses", None), "metrics": ("metrics", None),
+    "optimizers": ("optimizers", None), "callbacks": ("callbacks", None),
 }
 __all__ = sorted(_PUBLIC) + ["convert", "start", "__version__"]
 
