@@ -61,7 +61,8 @@ def test_gluon_loss(kind, power, hybridize):
 
 
 def test_gluon_loss_weights():
-    loss = losses.SquaredHingeLoss(weight=2.0)(mx.nd.array(SCORES), mx.nd.array(LABELS), mx.nd.arange(6).reshape((6, 1)))
+    weights = mx.nd.arange(6).reshape((6, 1))
+    loss = losses.SquaredHingeLoss(weight=2.0)(mx.nd.array(SCORES), mx.nd.array(LABELS), weights)
     expected = 2 * np.arange(6) * (np.maximum(0, 1 - TARGETS * SCORES) ** 2).mean(axis=1)
     np.testing.assert_allclose(loss.asnumpy(), expected, rtol=1e-5)
     with pytest.raises(ValueError, match="HingeLoss: margin"):
