@@ -21,6 +21,7 @@ import mxnet as mx
 from qnn.model_zoo.lenet import NETWORKS
 
 from qnn import datasets
+from qnn.training import hold_out
 
 VALIDATION = 5000
 
@@ -61,15 +62,16 @@ def learning_rate(args, images, begin_epoch):
 def fit(args):
     """Trains and returns the module."""
     images, labels = datasets.mnist(args.data, "train")
-    train, valid = slice(0, args.limit or -VALIDATION), slice(-VALIDATION, None)
-    batches = mx.io.NDArrayIter(images[train], labels[train], args.batch_size, shuffle=True)
-    valid_batches = mx.io.NDArrayIter(images[valid], labels[valid], args.batch_size)
+    (images, labels), validation = hold_out(images, labels, VALIDATION)
+    images, labels = images[:args.limit], labels[:args.limit]
+    batches = mx.io.NDArrayIter(images, labels, args.batch_size, shuffle=True)
+    valid_batches = mx.io.NDArrayIter(*validation, args.batch_size)
     devices = [mx.gpu(int(i)) for i in args.gpus.split(",")] if args.gpus else mx.cpu()
     symbol, arg_params, aux_params = NETWORKS[args.network](), None, None
     if args.load_epoch is not None:
         symbol, arg_params, aux_params = mx.model.load_checkpoint(args.model_prefix, args.load_epoch)
     begin_epoch = args.load_epoch or 0
-    lr, scheduler = learning_rate(args, len(images[train]), begin_epoch)
+    lr, scheduler = learning_rate(args, len(images), begin_epoch)
     options = {"learning_rate": lr, "wd": args.wd, "lr_scheduler": scheduler}
     if args.optimizer == "sgd":
         options["momentum"] = 0.9
