@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from . import backend, reference_planes
+from . import backend, reference, reference_planes
 from .backend_images import CODES
 from .bits import WORD_DTYPE, words_for
 
@@ -133,9 +133,11 @@ def conv_case(name, batch, channels, size, num_filter, kernel, pad, codes=ONE_BI
 
 
 def weight_codes(weight, planes, code):
-    """Codes (F, ...) of normal weights: as many of each, ternary ones by the threshold of TWN, 0.7 mean|w|."""
+    """Codes (F, ...) of normal weights: signs, several bits with as many of each, ternary ones by TWN's 0.7 mean|w|."""
     if code == "masked":
         return (np.sign(weight) * (np.abs(weight) > 0.7 * np.abs(weight).mean())).astype(np.int64)
+    if planes == 1:
+        return reference.sign(weight)
     steps = np.quantile(weight, np.arange(1, 2 ** planes) / 2 ** planes)
     return reference_planes.from_unsigned(np.searchsorted(steps, weight), planes, code)
 

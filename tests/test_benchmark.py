@@ -165,6 +165,10 @@ def test_cpu_model(tmp_path):
     (["gemm", "--peer", "torch"], 'unknown peer "torch"; known:'),
     (["gemm", "--isa", "mmx"], "--isa=mmx is not an instruction set of qnn"),
     (["gemm", "--only", "nothing"], "--only nothing is in the name of no case of gemm"),
+    (["gemm", "--act-bit", "2"], "bits and codes go with conv, got gemm"),
+    (["conv", "--act-bit", "9"], "--act-bit is a number from 1 to 8, got 9"),
+    (["conv", "--act-code", "dorefa"], "--act-code is bipolar, unsigned or signed, got 'dorefa'"),
+    (["conv", "--weight-code", "ternary", "--weight-bit", "2"], "ternary without --weight-bit"),
     (["gemm", "--threads", "0"], "--threads is a number from 1 to 1024, got 0"),
     (["conv", "--rounds", "0"], "--rounds is a number from 1 to 1024, got 0"),
     (["gemm", "--network", "lenet"], "--network NET goes with model"),
@@ -189,7 +193,8 @@ def test_network_is_refused(network, shape, sentence):
 
 
 @pytest.mark.parametrize("line", [
-    "gemm", "conv --peer mxnet,openblas --threads 2 --isa avx2 --rounds 3 --only 64@56 --json",
+    "gemm", "conv --act-bit 2 --weight-bit 3 --act-code signed", "conv --weight-code ternary",
+    "conv --peer mxnet,openblas --threads 2 --isa avx2 --rounds 3 --only 64@56 --json",
     "model --network out/net:20 --shape 3,32,32 --batch-size 64"])
 def test_command_line_says_what_was_asked(line):
     args = cli.parser().parse_args(["benchmark"] + line.split())

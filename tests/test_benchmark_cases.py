@@ -17,6 +17,7 @@ from qnn import (
     onnx_twin,
     peers,
     reference,
+    reference_planes,
     roofline,
 )
 from qnn.graph import Graph
@@ -56,6 +57,27 @@ def test_conv_case_is_the_whole_layer(kernel, pad, channels):
     assert np.array_equal(case.run(), expected)
     assert case.macs == expected.size * channels * kernel ** 2 == np.prod(case.product)
     assert executors.executor_call(case.twin)().shape == (2, 17) + expected.shape[1:3]
+
+
+@pytest.mark.parametrize("codes", [benchmark_cases.Codes(2, 1), benchmark_cases.Codes(2, 2, "bipolar"),
+                                   benchmark_cases.Codes(3, 2, "signed"), benchmark_cases.Codes(1, 1, None, "masked"),
+                                   benchmark_cases.Codes(4, 1, None, "masked")])
+def test_conv_case_of_codes_is_the_whole_layer(codes):
+    case = benchmark_cases.conv_case("any", 2, 70, 6, 17, 3, 1, codes)
+    x, weight = benchmark_cases._floats(2, 6, 6, 70), benchmark_cases._floats(17, 70, 3, 3)
+    if codes.act_bit == 1:
+        a = reference.sign(x)
+    else:
+        steps = np.quantile(x, np.arange(1, 2 ** codes.act_bit) / 2 ** codes.act_bit).astype(np.float32)
+        u = reference_planes.encode(x.transpose(0, 3, 1, 2), steps[:, None])
+        a = reference_planes.from_unsigned(u, codes.act_bit, codes.data).transpose(0, 2, 3, 1)
+    w = benchmark_cases.weight_codes(weight, codes.weight_bit, codes.weight_code)
+    outside = 2 ** codes.act_bit - 1 if codes.data == "bipolar" else 0
+    accum = reference_planes.convolution(a.transpose(0, 3, 1, 2), w, pad=(1, 1), pad_value=outside)
+    expected = reference.finish(accum, (1, -1, 1, 1), np.abs(benchmark_cases._floats(17)), benchmark_cases._floats(17))
+    assert np.array_equal(case.run().transpose(0, 3, 1, 2), expected)
+    assert case.pairs == codes.act_bit * codes.weight_bit and case.macs == case.pairs * np.prod(case.product)
+    assert np.array_equal(case.one_bit(), benchmark_cases.conv_case("any", 2, 70, 6, 17, 3, 1).run())
 
 
 def test_fc_cases_agree():

@@ -238,3 +238,26 @@ def test_errors_name_function_argument_and_value(arguments, text):
 def test_wrong_thresholds(threshold, text):
     with pytest.raises(ValueError, match=text):
         backend.conv2d_bits(IMAGE[:, 0], PANELS, 64, 8, 3, threshold)
+
+
+@pytest.mark.skipif(not backend.is_native, reason="qnn._native is not built")
+def test_numpy_computes_the_same_without_the_native_module(monkeypatch):
+    case = Case((2, 6, 5, 4), 7, (3, 2), (3, "bipolar"), (2, "masked"), (1, 1), 0, num_group=1)
+    grouped = Case((2, 6, 5, 4), 6, (2, 2), (2, "signed"), (2, "bipolar"), (1, 1), 0, num_group=2)
+    threshold = np.sort(np.random.RandomState(0).randn(7, 6).astype(np.float32), axis=0)
+    x = np.random.RandomState(1).randn(2, 6, 5, 4).astype(np.float32)
+    flip = np.uint64([0b101001])
+
+    def results():
+        image = backend.pack_nchw(x, 1, 0, threshold=threshold, flip=flip, code="unsigned")
+        return [case.conv2d(), case.conv2d(layout="NHWC"), grouped.conv2d(), image,
+                backend.pack_nhwc(x.transpose(0, 2, 3, 1), 1, 1, threshold=threshold),
+                grouped.conv2d_bits(thresholds(grouped.accum, 2), flip, out_pad=1, out_pad_value=0, out_code="signed"),
+                backend.max_pool_bits(image[..., 0], 3, 2, 1, channels=6, image_pad=1, out_pad=1, planes=3, flip=flip)]
+    native = results()
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, "is_native", False)
+        plain = results()
+    for got, wanted in zip(plain, native):
+        np.testing.assert_array_equal(got, wanted)
+        assert got.dtype == wanted.dtype
