@@ -6,6 +6,7 @@ Every function checks its arrays, allocates its output and gives what reference.
 native module reference.py computes it. QNN_ISA=<name> in the environment selects the instruction set at import,
 QNN_NUM_THREADS the number of threads.
 """
+import math
 import os
 import warnings
 
@@ -93,19 +94,17 @@ def _check(name, status):
 
 
 def _floats(x):
-    return ffi.cast("float *", ffi.from_buffer(x))
+    return ffi.from_buffer("float[]", x)
 
 
 def _words(x):
-    return ffi.cast("uint64_t *", ffi.from_buffer(x))
+    return ffi.from_buffer("uint64_t[]", x)
 
 
 def _empty(shape, dtype):
     """Uninitialised array that starts on a cache line, so that no vector load or store takes two of them."""
-    num_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    buffer = np.empty(num_bytes + 63, np.uint8)
-    start = -int(ffi.cast("uintptr_t", ffi.from_buffer(buffer))) % 64
-    return buffer[start:start + num_bytes].view(dtype).reshape(shape)
+    buffer = np.empty(math.prod(shape) * np.dtype(dtype).itemsize + 63, np.uint8)
+    return np.ndarray(shape, dtype, buffer, -int(ffi.cast("uintptr_t", ffi.from_buffer(buffer))) % 64)
 
 
 def _per_filter(name, argument, x, num_filter):
@@ -117,7 +116,7 @@ def _per_filter(name, argument, x, num_filter):
 
 
 def _integers(x):
-    return ffi.cast("int32_t *", ffi.from_buffer(x))
+    return ffi.from_buffer("int32_t[]", x)
 
 
 def _output(name, num_filter, scale, bias, no_offset, mean=None, residual=None, shape=None, offset=None):
@@ -133,14 +132,24 @@ def _output(name, num_filter, scale, bias, no_offset, mean=None, residual=None, 
     arrays = {"scale": scale, "bias": bias, "mean": mean, "residual": residual}
     if not is_native:
         return None, arrays
-    fields = {argument: _floats(x) for argument, x in arrays.items() if x is not None}
-    fields.update(no_offset=int(bool(no_offset)), num_scale=0 if scale is None else scale.size)
+    output = ffi.new("qnn_output *")
+    output.no_offset = bool(no_offset)
+    output.num_scale = 0 if scale is None else scale.size
+    for argument, x in arrays.items():
+        if x is not None:
+            setattr(output, argument, _floats(x))
     if offset is not None:
-        fields["offset"] = _integers(offset)
-    return ffi.new("qnn_output *", fields), arrays
+        output.offset = _integers(offset)
+    return output, arrays
 
 
 # ---- packing ---------------------------------------------------------------------------------------------------------
+
+
+def _has_strided_rows(x):
+    """True if the rows of x can be packed where they lie, some way apart."""
+    return (x.ndim == 2 and x.dtype == np.float32 and x.size > 0 and x.flags.aligned and x.strides[1] == 4
+            and x.strides[0] >= 4 * x.shape[1] and x.strides[0] % 4 == 0)
 
 
 def pack_rows(x):
@@ -150,8 +159,8 @@ def pack_rows(x):
     array([[13]], dtype=uint64)
     """
     x = np.asarray(x)
-    is_strided = x.ndim == 2 and x.strides[1] == 4 and x.strides[0] >= 4 * x.shape[1] and x.strides[0] % 4 == 0
-    if not (is_strided and x.dtype == np.float32 and x.size and x.flags.aligned):  # else read where they lie
+    is_strided = not x.flags.c_contiguous and _has_strided_rows(x)
+    if not is_strided:
         x = checks.array("pack_rows", "x", x, np.float32)
     if x.ndim < 1:
         raise ValueError("pack_rows: x must have a dimension to pack, got a scalar")
@@ -159,8 +168,7 @@ def pack_rows(x):
         return reference.pack_rows(x)
     k = x.shape[-1]
     words = _empty(x.shape[:-1] + (words_for(k),), WORD_DTYPE)
-    stride = x.strides[0] // 4 if is_strided else k
-    pointer = ffi.cast("float *", x.ctypes.data)
+    stride, pointer = (x.strides[0] // 4, ffi.cast("float *", x.ctypes.data)) if is_strided else (k, _floats(x))
     _check("pack_rows", lib.qnn_pack_rows(pointer, x.size // k, k, stride, _words(words)))
     return words
 
@@ -182,7 +190,7 @@ def pack_panels(rows, num_group=1):
     checks.groups("pack_panels", "filters", len(rows), num_group)
     if not is_native:
         return rows_to_panels(rows, num_group)
-    panels = _empty(rows.size, WORD_DTYPE)
+    panels = _empty((rows.size,), WORD_DTYPE)
     _check("pack_panels", lib.qnn_pack_panels(_words(rows), rows.shape[0], rows.shape[1], num_group, _words(panels)))
     return panels
 
