@@ -1,5 +1,6 @@
 """ArrangeNhwc: transposes stand where layouts meet, and nowhere else."""
 import mxnet as mx
+import pytest
 from stages import X, conv, norm, pool, stages, stem
 
 import qnn
@@ -16,6 +17,24 @@ def layout(stage, name):
 def test_layer_alone_stays_nchw():
     stage = after(mx.sym.relu(norm(conv(X, "conv"), "bn")))
     assert stage.changes == 0 and stage.count("transpose") == 0 and layout(stage, "conv") == "NCHW"
+
+
+@pytest.mark.parametrize("between", [
+    lambda net: net, lambda net: norm(net, "bn"), lambda net: pool(net, "pool"),
+    lambda net: mx.sym.Dropout(norm(pool(mx.sym.Activation(net, act_type="tanh"), "pool"), "bn")),
+    lambda net: mx.sym.LeakyReLU(mx.sym.identity(net))], ids=["stem", "norm", "pool", "chain", "leaky"])
+@pytest.mark.parametrize("num_filter", [3, 16, 37])
+def test_blocks_of_mxnet_are_packed_from_nhwc(between, num_filter):
+    source = between(stem(num_filter))
+    stage = after(mx.sym.Group([conv(source, "a"), conv(source, "b", pad=(0, 0))]))
+    assert stage.changes == stage.count("transpose") == stage.count("_qnn_pack") == 1
+    assert layout(stage, "a_pack") == "NHWC" and layout(stage, "a") == layout(stage, "b") == "NCHW"
+
+
+@pytest.mark.parametrize("source", [X, mx.sym.relu(X), pool(X, "pool"), mx.sym.relu(stem())], ids=lambda s: s.name)
+def test_plain_data_is_packed_as_it_lies(source):
+    stage = after(conv(source, "a"))
+    assert stage.changes == stage.count("transpose") == 0 and layout(stage, "a_pack") == "NCHW"
 
 
 def test_floats_between_packed_layers_are_nhwc():

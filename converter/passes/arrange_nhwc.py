@@ -1,7 +1,12 @@
 """ArrangeNhwc: float activations between packed layers stay NHWC, as the packed images are; transposes stand at the
 borders to MXNet's own operators only, and NCHW sources that packed layers read more than once are transposed once.
+
+A packing of what MXNet's own convolutions made reads NHWC, too: MXNet turns oneDNN's blocks of 16 channels into NHWC in
+one pass that copies 16 floats at a time, and into NCHW, which a native operator would get, one by one.
 """
 from qnn.graph import Node
+
+from .chains import is_blocked
 
 LAYER = "_qnn_float_convolution"
 TO_NCHW, TO_NHWC = "(0, 3, 1, 2)", "(0, 2, 3, 1)"
@@ -19,8 +24,9 @@ class ArrangeNhwc:
         chosen = [node for node in layers if any(_reads_nhwc(reader, position) for reader, position in readers[node])
                   or "has_residual" in node.attrs]
         residuals = {node.inputs[-1] for node in chosen if "has_residual" in node.attrs}
+        blocked = {node.inputs[0] for node in readers if node.op == "_qnn_pack" and is_blocked(node.inputs[0])}
         nhwc = {(node, 0): (node, 0) for node in chosen}
-        for entry in residuals - set(nhwc):
+        for entry in (residuals | blocked) - set(nhwc):
             nhwc[entry] = Node("transpose", _name(entry) + "_nhwc", {"axes": TO_NHWC}, [entry]), 0
         nchw = {}
         for node in chosen:
@@ -40,7 +46,7 @@ class ArrangeNhwc:
             if entry[0] in chosen:
                 model.graph.heads = [nchw.setdefault(entry, _to_nchw(entry)) if head == entry else head
                                      for head in model.graph.heads]
-        return len(chosen)
+        return len(chosen) + len(blocked)
 
 
 def _reads_nhwc(reader, position):

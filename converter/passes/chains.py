@@ -15,6 +15,7 @@ from .tuples import numbers
 
 MONOTONE = ("tanh", "_qnn_sign")  # sign(f(x)) = sign(x), and f is monotone
 ADDITIONS = ("elemwise_add", "_plus", "_Plus", "_grad_add")
+KEEPS_LAYOUT = ADDITIONS + ("Activation", "BatchNorm", "Dropout", "LeakyReLU", "Pooling", "_copy")
 IDENTITIES = ("_copy", "Dropout", "_qnn_ste_identity")
 
 
@@ -89,6 +90,15 @@ def is_plain(entry):
     if node.op in ADDITIONS:
         return all(is_plain(source) for source in node.inputs)
     return node.op == "_qnn_float_convolution" or (is_identity(node) and is_plain(node.inputs[0]))
+
+
+def is_blocked(entry):
+    """True where MXNet likely holds oneDNN's blocked layout: outputs of its own convolutions, and what keeps their
+    layout. Only speed depends on it."""
+    node, _ = entry
+    while node.op in KEEPS_LAYOUT:
+        node, _ = node.inputs[0]
+    return node.op in ("Convolution", "Deconvolution")
 
 
 def is_identity(node):
