@@ -8,9 +8,12 @@ from qnn.files import dump_params, write_atomically
 from qnn.graph import Graph
 
 from .load_bmxnet import load_bmxnet
+from .load_bnn_pynq import load_bnn_pynq
 from .model import Model
 from .passes import FUSION, PACKING
 from .report import Report
+
+SOURCES = ("mxnet", "bmxnet", "bnn-pynq")
 
 
 def convert(symbol, arg_params, aux_params=None, is_fused=True):
@@ -30,17 +33,16 @@ def convert(symbol, arg_params, aux_params=None, is_fused=True):
             {k: mx.nd.array(v, dtype=v.dtype) for k, v in auxs.items()}, model.report)
 
 
-def convert_checkpoint(prefix, epoch, out=None, source="mxnet", is_fused=True, observe=None):
+def convert_checkpoint(prefix, epoch, out=None, source="mxnet", is_fused=True, observe=None, network=None):
     """Converts PREFIX-symbol.json and PREFIX-EPOCH.params into OUT-symbol.json and OUT-EPOCH.params.
 
-    out: default "binarized_" + the name, in the folder of PREFIX. source: "mxnet", or "bmxnet" for models that BMXNet
-    v1 has written. is_fused, observe: as run_passes. Both files are written, or none. Returns the report. Raises
-    OSError, ValueError.
+    out: default "binarized_" + the name, in the folder of PREFIX. source, network: as load_source. is_fused, observe:
+    as run_passes. Both files are written, or none. Returns the report. Raises OSError, ValueError.
     """
     out = out or default_out(prefix)
     if os.path.abspath(out) == os.path.abspath(prefix):
         raise ValueError("convert: OUT is another prefix than PREFIX, got %r for both" % out)
-    model = run_passes(*load_source(prefix, epoch, source), is_fused, observe)
+    model = run_passes(*load_source(prefix, epoch, source, network), is_fused, observe)
     model.report.files = save(model, out, epoch)
     return model.report
 
@@ -57,19 +59,25 @@ def save(model, out, epoch):
 
 def default_out(prefix):
     """"binarized_" + the name, in the folder of PREFIX, as BMXNet's converter calls its files."""
-    folder, name = os.path.split(prefix)
+    folder, name = os.path.split(prefix.rstrip(os.sep))
     return os.path.join(folder, "binarized_" + name)
 
 
-def load_source(prefix, epoch, source="mxnet"):
-    """(graph, arg_params, aux_params) of a training checkpoint in numpy; BMXNet's packed weights become -1 and +1.
+def load_source(prefix, epoch, source="mxnet", network=None):
+    """(graph, arg_params, aux_params) of a trained model in numpy, its packed weights unpacked to -1 and +1.
 
-    source: "mxnet" or "bmxnet". Raises OSError, ValueError naming the file.
+    source: "mxnet" or "bmxnet" (v1): a checkpoint; "bnn-pynq": PREFIX is a parameter folder, of the `network` of that
+    name (converter/bnn_pynq.py). Raises OSError, ValueError naming the file.
     """
+    if source not in SOURCES:
+        raise ValueError("convert: source is one of %s, got %r" % (", ".join(SOURCES), source))
+    if (network is not None) != (source == "bnn-pynq"):
+        raise ValueError("convert: a network is named for bnn-pynq, and for nothing else; got source %s, network %s" % (
+            source, network))
+    if source == "bnn-pynq":
+        return load_bnn_pynq(prefix, network)
     if source == "bmxnet":
         return load_bmxnet(*checkpoint.paths(prefix, epoch))
-    if source != "mxnet":
-        raise ValueError("convert: source is mxnet or bmxnet, got %r" % (source,))
     symbol, args, auxs, _, _ = checkpoint.read(prefix, epoch)
     return Graph.from_json(symbol.tojson()), args, auxs
 

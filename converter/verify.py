@@ -9,7 +9,7 @@ from qnn.inference import Model, load
 from .convert import load_source
 
 
-def verify(prefix, epoch, out, images, source="mxnet", batch_size=64, progress=False):
+def verify(prefix, epoch, out, images, source="mxnet", batch_size=64, progress=False, network=None):
     """Runs both models on `images` and compares their first outputs.
 
     images: (N, ...) float32. Returns {"images", "different_classes", "different_outputs", "max_difference"}: number of
@@ -18,7 +18,7 @@ def verify(prefix, epoch, out, images, source="mxnet", batch_size=64, progress=F
     """
     import mxnet as mx
     packed = load(out, epoch)
-    graph, args, auxs = load_source(prefix, epoch, source)
+    graph, args, auxs = load_source(prefix, epoch, source, network)
     trained = Model(mx.sym.load_json(graph.to_json()), args, auxs, data=packed.data, labels=packed.labels)
     expected, seconds_trained = _timed(trained, images, batch_size, progress)
     got, seconds_packed = _timed(packed, images, batch_size, progress)

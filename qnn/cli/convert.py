@@ -7,16 +7,21 @@ EXAMPLES = """
 qnn convert out/lenet 20                                   writes out/binarized_lenet-symbol.json and -0020.params
 qnn convert out/lenet 20 -o out/packed --verify ../shared/data/mnist
 qnn convert --from bmxnet binarized_mnist_64bit 1 -o out/m64
+qnn convert --from bnn-pynq bnn/params/mnist/lfcW1A1 --network lfcW1A1 -o out/lfc
 """
 
 
 def add_arguments(parser):
-    parser.add_argument("prefix", metavar="PREFIX", help="reads PREFIX-symbol.json and PREFIX-EPOCH.params")
-    parser.add_argument("epoch", metavar="EPOCH", type=int)
+    parser.add_argument("prefix", metavar="PREFIX", help="reads PREFIX-symbol.json and PREFIX-EPOCH.params; the folder "
+                                                         "of parameters with --from bnn-pynq")
+    parser.add_argument("epoch", metavar="EPOCH", type=int, nargs="?", help="0 with --from bnn-pynq")
     parser.add_argument("-o", "--out", metavar="OUT", help="prefix of the packed files (default: binarized_ + the "
                                                            "name, beside PREFIX)")
-    parser.add_argument("--from", dest="source", choices=("mxnet", "bmxnet"), default="mxnet",
-                        help="who wrote PREFIX: MXNet with qnn, or BMXNet v1 (32- and 64-bit words, packed or not)")
+    parser.add_argument("--from", dest="source", choices=("mxnet", "bmxnet", "bnn-pynq"), default="mxnet",
+                        help="who wrote PREFIX: MXNet with qnn; BMXNet v1 (32- and 64-bit words, packed or not); "
+                             "BNN-PYNQ (*-weights.bin, *-thres.bin)")
+    parser.add_argument("--network", metavar="NAME", help="of a BNN-PYNQ folder: lfcW1A1, lfcW1A2, cnvW1A1, cnvW1A2, "
+                                                          "cnvW2A2, or a .json file with its geometry")
     parser.add_argument("--verify", metavar="DATA", help="runs both models on this data (mnist or cifar10 folder, npz "
                                                          "file, or the word digits) and compares them; exit status 1 "
                                                          "on any difference of classes")
@@ -35,6 +40,11 @@ def run(args):
     from qnn.converter.convert import convert_checkpoint, default_out, save
     from qnn.converter.verify import verify
 
+    if args.source == "bnn-pynq" and args.network is None:
+        raise ValueError("--network NAME says which network the folder of BNN-PYNQ holds")
+    if args.epoch is None and args.source != "bnn-pynq":
+        raise ValueError("EPOCH says which parameter file of PREFIX is read")
+    args.epoch = args.epoch or 0
     images = None
     if args.verify:  # before anything is written
         name = "digits" if args.verify == "digits" else args.dataset or datasets.detect(args.verify)
@@ -49,13 +59,14 @@ def run(args):
             stages.append(os.path.join(args.save_stages, "%d_%s" % (number, name)))
             save(model, stages[-1], args.epoch)
 
-    report = convert_checkpoint(args.prefix, args.epoch, out, args.source, not args.no_fuse, observe)
+    report = convert_checkpoint(args.prefix, args.epoch, out, args.source, not args.no_fuse, observe, args.network)
     if images is not None:
         for stage in stages:
-            result = verify(args.prefix, args.epoch, stage, images, args.source, args.batch_size)
+            result = verify(args.prefix, args.epoch, stage, images, args.source, args.batch_size, network=args.network)
             print("%s: %d classes differ" % (stage, result["different_classes"]), file=sys.stderr)
             if result["different_classes"]:
                 return 1
-        report.verification = verify(args.prefix, args.epoch, out, images, args.source, args.batch_size)
+        report.verification = verify(args.prefix, args.epoch, out, images, args.source, args.batch_size,
+                                     network=args.network)
     print(json.dumps(report.to_dict()) if args.json else "%s\nwritten: %s" % (report, ", ".join(report.files)))
     return 0 if report.is_equal else 1
