@@ -68,7 +68,7 @@ class BuildNative(build_ext):
 setup(
     package_dir=FOLDERS,
     packages=packages(),
-    package_data={name: ["*.json", "*.npz", "*.v", "py.typed"] for name in packages()},
+    package_data={name: ["*.json", "*.npz", "*.params", "*.v", "py.typed"] for name in packages()},
     ext_modules=[Extension(
         "qnn._native", sources=["native/build_native.py"], include_dirs=["native/include"], py_limited_api=True,
         define_macros=[("Py_LIMITED_API", "0x03090000")], extra_compile_args=["-O2", "-fvisibility=hidden"],

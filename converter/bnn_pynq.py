@@ -115,6 +115,15 @@ def _check(network):
                 number, layer.stored, layer.simd))
 
 
+def file_names(network):
+    """Names of the weight and threshold files of a folder, without classes.txt."""
+    names = []
+    for number, layer in enumerate(network.layers):
+        kinds = ["weights"] + (["thres"] if network.num_thresholds(number) else [])
+        names += ["%d-%d-%s.bin" % (number, pe, kind) for pe in range(layer.pe) for kind in kinds]
+    return names
+
+
 def to_json(network):
     """The JSON text that find_network reads."""
     return json.dumps(asdict(network), indent=1)

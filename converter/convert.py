@@ -4,7 +4,6 @@ import os
 import numpy as np
 
 from qnn import checkpoint
-from qnn.files import dump_params, write_atomically
 from qnn.graph import Graph
 
 from .load_bmxnet import load_bmxnet
@@ -49,12 +48,7 @@ def convert_checkpoint(prefix, epoch, out=None, source="mxnet", is_fused=True, o
 
 def save(model, out, epoch):
     """Writes OUT-symbol.json and OUT-EPOCH.params of a model between or behind passes; returns their paths."""
-    args, auxs = model.used_params()
-    symbol_path, params_path = checkpoint.paths(out, epoch)
-    params = {**{"arg:" + name: value for name, value in args.items()},
-              **{"aux:" + name: value for name, value in auxs.items()}}
-    write_atomically({symbol_path: model.graph.to_json().encode("utf-8"), params_path: dump_params(params)})
-    return [symbol_path, params_path]
+    return checkpoint.write(out, epoch, model.graph.to_json(), *model.used_params())
 
 
 def default_out(prefix):

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import backend
 from .errors import first_sentence
-from .files import DTYPES, load_params
+from .files import DTYPES, dump_params, load_params, write_atomically
 from .graph import Graph, Node
 
 BMXNET_OPERATORS = ("QActivation", "QConvolution", "QConvolution_v1", "QFullyConnected")
@@ -24,6 +24,18 @@ PARAMETER_ENDINGS = ("_weight", "_bias", "_gamma", "_beta", "_moving_mean", "_mo
 def paths(prefix, epoch):
     """(symbol file, parameter file) of a checkpoint, named as mx.model.save_checkpoint does."""
     return "%s-symbol.json" % prefix, "%s-%04d.params" % (prefix, epoch)
+
+
+def write(prefix, epoch, json_text, arg_params, aux_params):
+    """Writes PREFIX-symbol.json and PREFIX-EEEE.params, both or none; returns their paths.
+
+    json_text: the symbol's JSON; arg_params, aux_params: {name: numpy array}. Raises OSError, ValueError.
+    """
+    symbol_path, params_path = paths(prefix, epoch)
+    params = {**{"arg:" + name: value for name, value in arg_params.items()},
+              **{"aux:" + name: value for name, value in aux_params.items()}}
+    write_atomically({symbol_path: json_text.encode("utf-8"), params_path: dump_params(params)})
+    return [symbol_path, params_path]
 
 
 def read(prefix, epoch):

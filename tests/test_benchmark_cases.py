@@ -144,9 +144,9 @@ def test_no_roofline_without_the_native_library(monkeypatch):
 # ---- networks --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("is_binary", [True, False])
-def test_resnet18_shapes(is_binary):
-    symbol = resnet18(10, is_binary)
+@pytest.mark.parametrize("bits", [1, 32])
+def test_resnet18_shapes(bits):
+    symbol = resnet18(10, bits, bits)
     arg_shapes, outputs, _ = symbol.infer_shape(data=(2, 3, 64, 64))
     assert outputs == [(2, 10)]
     sizes = dict(zip(symbol.list_arguments(), map(np.prod, arg_shapes)))
@@ -155,7 +155,7 @@ def test_resnet18_shapes(is_binary):
 
 
 def test_resnet18_packs_all_but_stem_and_classifier():
-    binary, plain = resnet18(10), resnet18(10, is_binary=False)
+    binary, plain = resnet18(10), resnet18(10, 32, 32)
     assert binary.list_arguments() == plain.list_arguments()
     macs = qnn.summary(binary, (1, 3, 224, 224), print_fn=lambda text: None).macs
     assert macs[1] > 10 * macs[32]

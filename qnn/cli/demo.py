@@ -13,6 +13,7 @@ def add_arguments(parser):
     parser.add_argument("--figure", default="qnn-demo.png", metavar="PNG",
                         help="where the figure goes; empty: no figure")
     parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--model-prefix", metavar="PREFIX", help="save the trained binary network as a checkpoint")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -28,6 +29,9 @@ def run(args):
         for name in ("float", "binary"):
             models[name], curves[name] = demo.train(name == "binary", args.epochs, progress)
     binary = models["binary"]
+    if args.model_prefix:
+        from qnn import checkpoint
+        checkpoint.write(args.model_prefix, args.epochs, binary.symbol.tojson(), binary.arg_params, binary.aux_params)
     symbol, arg_params, aux_params, report = qnn.convert(binary.symbol, binary.arg_params, binary.aux_params)
     as_numpy = [{name: array.asnumpy() for name, array in params.items()} for params in (arg_params, aux_params)]
     models["packed"] = Model(symbol, *as_numpy, labels=binary.labels)
