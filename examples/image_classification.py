@@ -120,8 +120,8 @@ class RandomImages(mx.io.DataIter):
 
 
 class EveryImageOnce(mx.io.DataIter):
-    """ImageRecordIter, made anew for every epoch: its second one begins behind the images that filled the first one's
-    last batch, or, with round_batch=False, counts what was left in that batch."""
+    """ImageRecordIter, made anew for every epoch, its last batch cut short. By itself its second epoch begins behind
+    the images that filled the last batch (with round_batch=False stale ones do), and Module.score counts those."""
 
     def __init__(self, **options):
         super().__init__(options["batch_size"])
@@ -133,7 +133,11 @@ class EveryImageOnce(mx.io.DataIter):
         self.records = mx.io.ImageRecordIter(round_batch=True, **self.options)
 
     def next(self):
-        return self.records.next()
+        batch = self.records.next()
+        if batch.pad:
+            count = self.batch_size - batch.pad
+            batch = mx.io.DataBatch([x[:count] for x in batch.data], [x[:count] for x in batch.label], pad=0)
+        return batch
 
 
 def batches_per_epoch(args, num_workers):
@@ -214,7 +218,7 @@ def fit(args):
     if args.optimizer in ("sgd", "nag"):
         options["momentum"] = args.mom
     metrics = [mx.metric.Accuracy(), mx.metric.CrossEntropy()]
-    if args.top_k > 1:
+    if 1 < args.top_k < args.num_classes:
         metrics.append(mx.metric.TopKAccuracy(top_k=args.top_k))
     callbacks, curve = [], []
     if args.model_prefix and kv.rank == 0:

@@ -103,7 +103,8 @@ def test_benchmark_on_random_images():
 
 
 def test_reading_alone(records):
-    assert report(run("cifar10", "--data-dir", records / "cifar10", "--test-io", 1))["images_per_second"] > 0
+    assert report(run("cifar10", "--data-dir", records / "cifar10", "--batch-size", 16, "--test-io",
+                      1))["images_per_second"] > 0
 
 
 @pytest.mark.parametrize("arguments, sentence", [
