@@ -1,7 +1,7 @@
 """Reads a BNN-PYNQ parameter folder as a qnn training graph of weights -1, 0, +1 and its thresholds as BatchNorms.
 
-    1-bit activation:  thr < accum                            =  sign((accum - mean) * 1),      mean = thr + 1/2
-    2-bit activation:  -1 + (thr0 < accum) + (thr1 < accum)   =  round(clip((accum - mean) / (thr1 - thr0), -1, 1))
+    1-bit activation:  thr < accum                           = sign((accum - mean) * 1),      mean = thr + 1/2
+    2-bit activation:  -1 + (thr0 < accum) + (thr1 < accum)  = floor(clip((accum - mean) / (thr1 - thr0), -1, 1) + 1/2)
     output:            one bit per class; the class is the highest bit that is set, 0 if none is: bit * index, argmax
 
 Accumulators are integers and thresholds stand half-way between them, so that every activation is exact, whatever the
@@ -16,6 +16,7 @@ from qnn.graph import Graph
 from .bnn_pynq import find_network, read_classes, read_folder
 
 EPS = 1e-5
+QUANTIZERS = {1: "sign", 2: "fixed(bits=2, fraction=0, narrow=True)", 8: "fixed(bits=8, fraction=7)"}
 
 
 def load_bnn_pynq(folder, name):
@@ -63,19 +64,14 @@ class _Builder:
         return self.network.data_bits if number == 0 else self.network.act_bits
 
     def _input(self, data):
-        """1 bit: pixel / 255 >= 1/2. 8 bits: floor((2 * pixel / 255 - 1) * 128 + 1/2) in -128..127, divided by 128;
-        the floor's argument is no nearer to an integer than 1/510."""
-        import mxnet as mx
-
+        """1 bit: pixel / 255 >= 1/2. 8 bits: 2 * pixel / 255 - 1, of which the first layer takes floor(x * 128 + 1/2)
+        in -128..127; the floor's argument is no nearer to an integer than 1/510."""
         import qnn
         if self.network.data_bits == 1:
             return qnn.sym.QActivation(data - 0.5, name="data_act")
-        codes = mx.sym.clip(mx.sym.floor(data * (256 / 255) - 127.5), a_min=-128, a_max=127)
-        return codes * (1 / 128)
+        return data * (2 / 255) - 1
 
     def _layer(self, net, name, number, layer, weights, is_counting):
-        import mxnet as mx
-
         import qnn
         weights = weights.astype(np.float32)
         if layer.kind == "conv":
@@ -87,10 +83,9 @@ class _Builder:
         kind, shape = "FullyConnected", dict(num_hidden=layer.outputs)
         if layer.kind == "conv":
             kind, shape = "Convolution", dict(kernel=(3, 3), num_filter=layer.outputs)
-        if self.network.weight_bits > 1:
-            return getattr(mx.sym, kind)(net, no_bias=True, name=name, **shape)
-        act_bit = 1 if self._bits_into(number) == 1 else 32
-        return getattr(qnn.sym, "Q" + kind)(net, act_bit=act_bit, no_offset=not is_counting, name=name, **shape)
+        return getattr(qnn.sym, "Q" + kind)(net, act_quantizer=QUANTIZERS[self._bits_into(number)],
+                                            weight_quantizer=QUANTIZERS[self.network.weight_bits],
+                                            no_offset=not is_counting, name=name, **shape)
 
     def _activation(self, net, name, number, thresholds):
         """BatchNorm and quantizer. thresholds: (outputs, 1 or 2); in a layer of 8-bit data in units of 1/256, where the
@@ -114,7 +109,7 @@ class _Builder:
         net = mx.sym.BatchNorm(net, fix_gamma=False, eps=EPS, name=name + "_bn")
         if is_one_bit:
             return qnn.sym.QActivation(net, name=name + "_act")
-        return mx.sym.round(mx.sym.clip(net, a_min=-1, a_max=1), name=name + "_act")
+        return qnn.sym.QActivation(net, quantizer=QUANTIZERS[2], name=name + "_act")
 
     def _highest_bit(self, net):
         """argmax of bit * index: the highest set bit, 0 where none is set."""

@@ -5,7 +5,7 @@ import mxnet as mx
 
 from qnn import demo
 
-from . import densenet, lenet, meliusnet, quicknet, resnet, resnet_e, vgg
+from . import cnv, densenet, lenet, meliusnet, mlp, quicknet, resnet, resnet_e, vgg
 
 IMAGENET = (3, 224, 224)
 INITIAL = {"gamma": "ones", "beta": "zeros", "bias": "zeros", "mean": "zeros", "var": "ones"}  # by the end of a name
@@ -25,9 +25,14 @@ ARCHITECTURES = {
     "binary_densenet45": Architecture(densenet.binary_densenet, {"num_layers": 45}, IMAGENET),
     "binarynet_vgg": Architecture(vgg.binarynet_vgg, {}, (3, 32, 32)),
     "bi_realnet18": Architecture(resnet_e.bi_realnet18, {}, IMAGENET),
+    "cnv": Architecture(cnv.cnv, {}, (3, 32, 32)),
     "digits": Architecture(demo.network, {"is_binary": True}, (1, 8, 8)),
     "lenet": Architecture(lenet.lenet, {}, (1, 28, 28)),
     "binary_lenet": Architecture(lenet.binary_lenet, {}, (1, 28, 28)),
+    "lfc": Architecture(mlp.lfc, {}, (1, 28, 28)),
+    "mlp": Architecture(mlp.mlp, {}, (1, 28, 28)),
+    "residual_mlp": Architecture(mlp.residual_mlp, {}, (1, 28, 28)),
+    "sfc": Architecture(mlp.sfc, {}, (1, 28, 28)),
     "meliusnet22": Architecture(meliusnet.meliusnet, {"num_layers": 22}, IMAGENET),
     "meliusnet29": Architecture(meliusnet.meliusnet, {"num_layers": 29}, IMAGENET),
     "quicknet_small": Architecture(quicknet.quicknet_small, {}, IMAGENET),
@@ -53,9 +58,9 @@ def get_symbol(name, **arguments):
 
 
 def get_block(name, **arguments):
-    """The architecture as a gluon block without its softmax: data -> scores, for gluon's losses."""
+    """The architecture as a gluon block without its loss: data -> scores, for gluon's losses."""
     symbol = get_symbol(name, **arguments)
-    scores = symbol.get_children()[0] if symbol.name == "softmax" else symbol
+    scores = symbol.get_children()[0]  # what the loss, the last node of every network here, reads
     block, attrs = mx.gluon.SymbolBlock(scores, mx.sym.Variable("data", dtype="float32")), symbol.attr_dict()
     for key, parameter in block.collect_params().items():  # gluon does not look at names, nor at variables' attributes
         own = attrs.get(key, {})

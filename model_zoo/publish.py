@@ -39,7 +39,7 @@ def publish(name, prefix, epoch, network, arguments, dataset, data, command, sca
         raise ValueError("%s has %d bytes, the package takes %d at most" % (path, len(content), LIMIT))
     row = {"name": name, "format": "qnn", "network": network, "arguments": arguments,
            "data_shape": list(images.shape[1:]), "dataset": dataset, "scale": scale, "mean": mean, "paper": paper,
-           "classes": classes, "scores": "probability"}
+           "classes": classes, "scores": "probability" if symbol.name == "softmax" else "score"}
     trained = Model(symbol, args, auxs, labels=sorted(wanted - set(args)))
     expected = trained.predict(images)
     path.parent.mkdir(parents=True, exist_ok=True)

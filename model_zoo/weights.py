@@ -53,9 +53,9 @@ def unpack(path, symbol, data_shape):
 
 
 def sign_weights(symbol):
-    """Names of the variables that nothing reads but layers of 1-bit weights without scales."""
+    """Names of the variables that nothing reads but layers that take their signs, without scales."""
     graph = Graph.from_json(symbol.tojson())
-    layers = [node for node in graph.nodes() if node.attrs.get("__qnn_weight_bit__") == "1"]
+    layers = [node for node in graph.nodes() if node.attrs.get("__qnn_weight_quantizer__", "").split("(")[0] == "sign"]
     signs = {entrances(node)["weight"] for node in layers if node.attrs["__qnn_scaling__"] == "none"}
     readers = graph.consumers()
     weights = {entrance.inputs[0][0] for entrance in signs if "weight" == entrance.attrs["__qnn_input__"]}
