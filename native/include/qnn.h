@@ -182,6 +182,52 @@ qnn_status qnn_sign_pad(const float *x, size_t outer, size_t height, size_t widt
 qnn_status qnn_sign_pad_grad(const float *x, const float *dy, size_t outer, size_t height, size_t width, size_t pad_h,
                              size_t pad_w, float grad_clip, float *dx);
 
+/* ---- training: layers of look-up tables (qnn/reference_lut.py) -------------------------------------------------------- */
+
+/* How an input enters its node. SMOOTH and HARD take a bit, x > 0.5: every node then has 2^n different outputs, and all
+ * passes go through tables of 2^n entries. */
+typedef enum {
+  QNN_LUT_REAL = 0,       /* x clipped to 0..1 */
+  QNN_LUT_SMOOTH = 1,     /* 0.25 or 0.75 */
+  QNN_LUT_HARD = 2        /* 0 or 1 */
+} qnn_lut_input;
+
+typedef struct {
+  size_t outer, inner;        /* x: [outer][in_nodes][inner], y: [outer][num_nodes][inner]; frames = outer * inner <= 2^24 */
+  size_t in_nodes, num_nodes;
+  size_t n;                   /* inputs of a node, 2..6 */
+  int input;                  /* qnn_lut_input */
+  int lut_binarize;           /* W > 0.5 in forward and dx */
+  int clip_weight;            /* W clipped to 0..1 in forward and dx */
+  int batch_norm;             /* y2 = ((y1 - mean) rstd) gamma + beta, rstd = 1 / sqrt(max(var, 1e-5)) */
+  int binarize;               /* y = y2 > 0.5, else y2 clipped to 0..1 */
+  float gamma, beta;
+} qnn_lut_layer;
+
+/* connections: [num_nodes][n] whole numbers below in_nodes, as floats; weight: [num_nodes][2^n], entry i where input j is
+ * bit j of i; stats: [2][num_nodes], mean and variance: written if is_training, else read; ignored without batch_norm. */
+qnn_status qnn_lut_train_forward(const float *x, const float *connections, const float *weight,
+                                 const qnn_lut_layer *layer, int is_training, float *stats, float *y);
+
+/* stats: as forward left them. With is_training the statistics carry a gradient, else they are constants.
+ * dx: the shape of x, or NULL if nobody wants it; dweight: the shape of weight. Both are overwritten. */
+qnn_status qnn_lut_train_backward(const float *x, const float *connections, const float *weight,
+                                  const qnn_lut_layer *layer, int is_training, const float *stats, const float *dy,
+                                  float *dx, float *dweight);
+
+/* Truth tables, [num_nodes]: bit i is y > 0.5 where input j is bit j of i; QNN_LUT_REAL is read at 0 and 1. Decided by the
+ * arithmetic of qnn_lut_train_forward. Of the layer only num_nodes, n and the options are read. */
+qnn_status qnn_lut_train_tables(const float *weight, const qnn_lut_layer *layer, const float *stats, uint64_t *tables);
+
+/* Thermometer code: y[o * frames + f][c * depth + d][i] = x[o][c][i] > thresholds[f][c or 0][d].
+ * x: [outer][channels][inner]; thresholds: [frames][threshold_channels][depth], threshold_channels 1 or channels. */
+qnn_status qnn_thermometer(const float *x, size_t outer, size_t channels, size_t inner, const float *thresholds,
+                           size_t frames, size_t threshold_channels, size_t depth, float *y);
+
+/* Its straight-through gradient: dx = sum over f, d of dy / (high - low) where low <= x <= high, else 0. */
+qnn_status qnn_thermometer_grad(const float *x, const float *dy, size_t outer, size_t channels, size_t inner, size_t frames,
+                                size_t depth, float low, float high, float *dx);
+
 /* ---- benchmarks: what measurements are compared with ------------------------------------------------------------------ */
 
 /* xor + popcount + add between registers, in the instruction set in use, one thread. Returns the words counted. */

@@ -1,0 +1,4 @@
+/* lut_train-popcnt.c: the kernels of table layers, as the compiler vectorizes them. */
+#include "lut_train-lanes.h"
+
+QNN_LUT_KERNELS(popcnt)

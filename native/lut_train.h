@@ -1,0 +1,99 @@
+/* lut_train.h: what the drivers and kernels of table layers share (lut_train.c, lut_train_frames.c, lut_train_node.c).
+ *
+ * Frames go through in blocks, which fit a core's cache; in a block, data are node-major: one row of QNN_LUT_BLOCK values
+ * per node, so that frames are the lanes. Rows are padded to whole lanes; what the padding holds is never read back. */
+#ifndef QNN_LUT_TRAIN_H
+#define QNN_LUT_TRAIN_H
+
+#include "internal.h"
+
+enum {
+  QNN_LUT_MAX_N = 6,
+  QNN_LUT_ENTRIES = 1 << QNN_LUT_MAX_N,
+  QNN_LUT_BLOCK = 128,        /* frames of a block */
+  QNN_LUT_LANES = 16,
+  QNN_LUT_STRIP = 16          /* nodes that change layout together */
+};
+
+/* dy1 = (0 < y2 < 1 or !is_masked ? dy : 0) * scale + ((y1 - mean) * slope + offset): BatchNorm's gradient, 1 dy without. */
+typedef struct {
+  float mean, rstd, gamma, beta;
+  float scale, slope, offset;
+  int is_masked;
+} qnn_lut_norm;
+
+/* ---- kernels: `count` is a multiple of QNN_LUT_LANES, at most QNN_LUT_BLOCK ----------------------------------------- */
+
+/* index[f] = sum_k rows[k][f] << k, rows of bytes 0 and 1. */
+typedef void qnn_lut_index_ukernel(const uint8_t *const *rows, size_t n, size_t count, uint8_t *index);
+
+/* y[f] = table[index[f]], of 2^n entries. */
+typedef void qnn_lut_lookup_ukernel(const float *table, size_t n, const uint8_t *index, size_t count, float *y);
+
+/* dx[k][f] += dy1[f] * slope_k(f), slope_k = (table[index | 1<<k] - table[index & ~(1<<k)]) * step: the multilinear form
+ * has one slope between two corners. dx rows may be equal. */
+typedef void qnn_lut_input_grad_ukernel(const float *table, size_t n, const uint8_t *index, const qnn_lut_norm *norm,
+                                        float step, const float *dy, size_t count, float *const *dx);
+
+/* y1[f] of real inputs rows[k][f] in 0..1: a tree of lerps. */
+typedef void qnn_lut_tree_ukernel(const float *table, size_t n, const float *const *rows, size_t count, float *y);
+
+/* The tree backwards: dtable[i] += sum_f dy1[f] prod(...); dx[k][f] += dy1[f] dy1/dx_k. dx: NULL if nobody wants it.
+ * Any `count`: frames behind it, up to whole lanes, are read and add nothing. */
+typedef void qnn_lut_tree_grad_ukernel(const float *table, size_t n, const float *const *rows, const qnn_lut_norm *norm,
+                                       const float *dy, size_t count, float *dtable, float *const *dx);
+
+typedef struct {
+  const char *name;
+  qnn_lut_index_ukernel *index;
+  qnn_lut_lookup_ukernel *lookup;
+  qnn_lut_input_grad_ukernel *input_grad;
+  qnn_lut_tree_ukernel *tree;
+  qnn_lut_tree_grad_ukernel *tree_grad;
+} qnn_lut_isa;
+
+const qnn_lut_isa *qnn_lut_isa_active(void);
+
+/* y2 of y1, in reference_lut.normalize's order. */
+static inline float qnn_lut_normalize(float y1, const qnn_lut_norm *norm) {
+  return ((y1 - norm->mean) * norm->rstd) * norm->gamma + norm->beta;
+}
+
+static inline float qnn_lut_clip(float x) { return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; }
+
+/* ---- one node's table (lut_train_node.c) ---------------------------------------------------------------------------- */
+
+/* The entries that forward sees, [2^n]. */
+void qnn_lut_used_table(const float *weight, const qnn_lut_layer *layer, float *table);
+
+/* In place: entries -> y1 at all corners, where a bit is `low` or `high`. Order and operations of the tree of lerps. */
+void qnn_lut_corners(float *table, size_t n, float low, float high);
+
+/* In place: gradient of y1 at all corners -> gradient of the entries. */
+void qnn_lut_corners_grad(double *grad, size_t n, float low, float high);
+
+/* The levels of a bit: 0.25, 0.75 or 0, 1. */
+void qnn_lut_levels(const qnn_lut_layer *layer, float *low, float *high);
+
+/* Neutral without batch_norm: y2 = y1 exactly. */
+qnn_lut_norm qnn_lut_norm_of(const qnn_lut_layer *layer, const float *stats, size_t node);
+
+/* y of y1: binarized or clipped. */
+float qnn_lut_output(float y1, const qnn_lut_layer *layer, const qnn_lut_norm *norm);
+
+/* ---- frames in and out of blocks (lut_train_frames.c) --------------------------------------------------------------- */
+
+/* [outer][nodes][inner] floats, of which frames first .. first+count go through a block. */
+typedef struct {
+  size_t nodes, inner, first, count;
+} qnn_lut_frames;
+
+/* Rows node .. node+num_nodes of a block, num_nodes <= QNN_LUT_STRIP; lanes behind `count` become 0. */
+void qnn_lut_load(const float *x, const qnn_lut_frames *frames, size_t node, size_t num_nodes, float *rows);
+void qnn_lut_store(const float *rows, const qnn_lut_frames *frames, size_t node, size_t num_nodes, float *x);
+
+/* All rows of a block: as bits x > 0.5, or clipped to 0..1. */
+void qnn_lut_load_bits(const float *x, const qnn_lut_frames *frames, uint8_t *rows);
+void qnn_lut_load_clipped(const float *x, const qnn_lut_frames *frames, float *rows);
+
+#endif

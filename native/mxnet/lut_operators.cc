@@ -1,0 +1,231 @@
+/* Operators of table layers, for training and inference in float32: adapter from lib_api to qnn.h.
+ *
+ *   _qnn_lut(data, weight, connections[, mode, running_mean, running_var]; ...)  ->  y, stats
+ *   _qnn_thermometer(data, thresholds; low, high)                                ->  bits
+ *
+ * connections, running_mean, running_var and thresholds are auxiliary states: saved with the network, never trained. MXNet
+ * knows those by "mutated" inputs, of which only the running statistics are ever written. An operator cannot see whether it
+ * trains: `mode` is Dropout of a one, which is 1 in inference and 0 or 2 in training. `stats` is what backward needs.
+ */
+#include <cmath>
+
+#include "adapter.h"
+
+using mxnet::ext::MXReturnValue;
+using mxnet::ext::MX_SUCCESS;
+using mxnet::ext::MXTensor;
+using mxnet::ext::OpResource;
+using namespace qnn;
+
+namespace {
+
+const char *const kLut = "_qnn_lut", *const kThermometer = "_qnn_thermometer";
+enum { kData, kWeight, kConnections, kMode, kMean, kVar };
+
+size_t inner_of(const std::vector<int64_t> &shape) {
+  size_t inner = 1;
+  for (size_t i = 2; i < shape.size(); ++i) inner *= static_cast<size_t>(shape[i]);
+  return inner;
+}
+
+/* ---- _qnn_lut ------------------------------------------------------------------------------------------------------------ */
+
+MXReturnValue lut_parse(const Attributes &attributes, int *num_in, int *num_out) {
+  check_known(attributes, kLut, {"num_nodes", "in_nodes", "n", "input", "batch_norm", "binarize", "lut_binarize",
+              "clip_weight", "gamma", "beta", "momentum", "data_grad"});
+  *num_in = flag(attributes, "batch_norm") ? 6 : 3;
+  *num_out = 2;
+  return MX_SUCCESS;
+}
+
+qnn_lut_layer layer_of(const Attributes &attributes) {
+  qnn_lut_layer layer = {};
+  layer.num_nodes = static_cast<size_t>(number(attributes, "num_nodes", 0));
+  layer.in_nodes = static_cast<size_t>(number(attributes, "in_nodes", 0));
+  layer.n = static_cast<size_t>(number(attributes, "n", 0));
+  if (layer.n < 2 || layer.n > 6) fail(std::string(kLut) + " needs n of 2..6, got " + text(attributes, "n", "none"));
+  const std::string input = text(attributes, "input", "smooth");
+  if (input != "real" && input != "smooth" && input != "hard")
+    fail(std::string(kLut) + " needs input real, smooth or hard, got '" + input + "'");
+  layer.input = input == "real" ? QNN_LUT_REAL : input == "smooth" ? QNN_LUT_SMOOTH : QNN_LUT_HARD;
+  layer.lut_binarize = flag(attributes, "lut_binarize");
+  layer.clip_weight = flag(attributes, "clip_weight");
+  layer.batch_norm = flag(attributes, "batch_norm");
+  layer.binarize = flag(attributes, "binarize");
+  layer.gamma = static_cast<float>(number(attributes, "gamma", 0.3));
+  layer.beta = static_cast<float>(number(attributes, "beta", 0.5));
+  return layer;
+}
+
+MXReturnValue lut_types(const Attributes &attributes, std::vector<int> *in, std::vector<int> *out) {
+  check_inputs(lut_parse, attributes, in->size(), kLut);
+  for (int &type : *in) set_type(&type, mxnet::ext::kFloat32, kLut, "inputs");
+  for (int &type : *out) type = mxnet::ext::kFloat32;
+  return MX_SUCCESS;
+}
+
+MXReturnValue lut_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  check_inputs(lut_parse, attributes, in->size(), kLut);
+  const qnn_lut_layer layer = layer_of(attributes);
+  Shape shape = (*in)[kData];
+  check_data_shape(shape, kLut);
+  if (shape.size() < 2 || shape[1] != layer.in_nodes)
+    fail(std::string(kLut) + " needs data of shape (frames, " + std::to_string(layer.in_nodes) + ", ...), got " + shown(shape) +
+         "; in_units is the number of input nodes");
+  const unsigned nodes = static_cast<unsigned>(layer.num_nodes), n = static_cast<unsigned>(layer.n);
+  set_shape(&(*in)[kWeight], {nodes, 1u << n}, kLut, "weight");
+  set_shape(&(*in)[kConnections], {nodes, n}, kLut, "connections");
+  if (layer.batch_norm) {
+    set_shape(&(*in)[kMode], {1}, kLut, "mode");
+    set_shape(&(*in)[kMean], {nodes}, kLut, "running_mean");
+    set_shape(&(*in)[kVar], {nodes}, kLut, "running_var");
+  }
+  shape[1] = nodes;
+  (*out)[0] = shape;
+  (*out)[1] = {2, nodes};
+  return MX_SUCCESS;
+}
+
+MXReturnValue lut_mutated(const Attributes &attributes, std::vector<int> *indices) {
+  *indices = flag(attributes, "batch_norm") ? std::vector<int>{kConnections, kMean, kVar} : std::vector<int>{kConnections};
+  return MX_SUCCESS;
+}
+
+MXReturnValue dense_storage(const Attributes &, std::vector<int> *in, std::vector<int> *out) {
+  for (int &storage : *in) storage = 0;
+  for (int &storage : *out) storage = 0;
+  return MX_SUCCESS;
+}
+
+void check_connections(const float *connections, const qnn_lut_layer &layer) {
+  for (size_t i = 0; i < layer.num_nodes * layer.n; ++i) {
+    const float at = connections[i];
+    if (!(at >= 0 && at < static_cast<float>(layer.in_nodes) && at == std::floor(at)))
+      fail(std::string(kLut) + " reads inputs 0.." + std::to_string(layer.in_nodes - 1) + ", but input " +
+           std::to_string(i % layer.n) + " of node " + std::to_string(i / layer.n) + " is wired to " + std::to_string(at));
+  }
+}
+
+/* in: all inputs of forward. */
+qnn_lut_layer layer_of(const Attributes &attributes, const MXTensor &data, const float *connections) {
+  qnn_lut_layer layer = layer_of(attributes);
+  layer.outer = static_cast<size_t>(data.shape[0]);
+  layer.inner = inner_of(data.shape);
+  check_connections(connections, layer);
+  return layer;
+}
+
+MXReturnValue lut_forward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
+  const float *connections = (*in)[kConnections].data<float>();
+  const qnn_lut_layer layer = layer_of(attributes, (*in)[kData], connections);
+  const size_t nodes = layer.num_nodes;
+  float *stats = (*out)[1].data<float>();
+  float *running[2] = {nullptr, nullptr};
+  bool is_training = false;
+  std::fill(stats, stats + 2 * nodes, 0.0f);
+  if (layer.batch_norm) {
+    is_training = *(*in)[kMode].data<float>() != 1.0f;
+    for (int i = 0; i < 2; ++i) {
+      running[i] = (*in)[kMean + i].data<float>();
+      if (!is_training) std::copy(running[i], running[i] + nodes, stats + i * nodes);
+    }
+  }
+  check(qnn_lut_train_forward((*in)[kData].data<float>(), connections, (*in)[kWeight].data<float>(), &layer, is_training, stats,
+                              (*out)[0].data<float>()), kLut);
+  const float momentum = static_cast<float>(number(attributes, "momentum", 0.9));
+  for (int i = 0; i < 2 && is_training; ++i)
+    for (size_t node = 0; node < nodes; ++node)
+      running[i][node] = running[i][node] * momentum + stats[i * nodes + node] * (1.0f - momentum);
+  return MX_SUCCESS;
+}
+
+/* in: dy, dstats, inputs, y, stats; out: gradients of all inputs. */
+MXReturnValue lut_backward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
+  MXTensor *inputs = in->data() + 2;
+  const float *connections = inputs[kConnections].data<float>();
+  const qnn_lut_layer layer = layer_of(attributes, inputs[kData], connections);
+  const bool is_training = layer.batch_norm && *inputs[kMode].data<float>() != 1.0f;
+  const bool has_data_grad = text(attributes, "data_grad", "True") == "True";
+  float *dx = (*out)[kData].data<float>();
+  check(qnn_lut_train_backward(inputs[kData].data<float>(), connections, inputs[kWeight].data<float>(), &layer, is_training,
+                               in->back().data<float>(), (*in)[0].data<float>(), has_data_grad ? dx : nullptr,
+                               (*out)[kWeight].data<float>()), kLut);
+  if (!has_data_grad) std::fill(dx, dx + (*out)[kData].size(), 0.0f);
+  for (size_t i = kConnections; i < out->size(); ++i) {
+    float *grad = (*out)[i].data<float>();
+    std::fill(grad, grad + (*out)[i].size(), 0.0f);
+  }
+  return MX_SUCCESS;
+}
+
+/* ---- _qnn_thermometer ------------------------------------------------------------------------------------------------------ */
+
+MXReturnValue thermometer_parse(const Attributes &attributes, int *num_in, int *num_out) {
+  check_known(attributes, kThermometer, {"frames", "depth", "low", "high"});
+  *num_in = 2;
+  *num_out = 1;
+  return MX_SUCCESS;
+}
+
+MXReturnValue thermometer_types(const Attributes &attributes, std::vector<int> *in, std::vector<int> *out) {
+  check_inputs(thermometer_parse, attributes, in->size(), kThermometer);
+  for (int &type : *in) set_type(&type, mxnet::ext::kFloat32, kThermometer, "inputs");
+  (*out)[0] = mxnet::ext::kFloat32;
+  return MX_SUCCESS;
+}
+
+MXReturnValue thermometer_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
+  check_inputs(thermometer_parse, attributes, in->size(), kThermometer);
+  Shape shape = (*in)[0];
+  check_data_shape(shape, kThermometer);
+  const size_t frames = static_cast<size_t>(number(attributes, "frames", 1));
+  const size_t depth = static_cast<size_t>(number(attributes, "depth", 1));
+  const Shape &limits = (*in)[1];
+  if (shape.size() < 2 || limits.size() != 3 || limits[0] != frames || limits[2] != depth ||
+      (limits[1] != 1 && limits[1] != shape[1]))
+    fail(std::string(kThermometer) + " needs data of shape (N, C, ...) and thresholds of shape (" + std::to_string(frames) +
+         ", 1 or C, " + std::to_string(depth) + "), got " + shown(shape) + " and " + shown(limits));
+  if (shape[0] * frames > kMaxDim || shape[1] * depth > kMaxDim)
+    fail(std::string(kThermometer) + " makes axes of up to 2147483647 elements");
+  shape[0] *= static_cast<unsigned>(frames);
+  shape[1] *= static_cast<unsigned>(depth);
+  (*out)[0] = shape;
+  return MX_SUCCESS;
+}
+
+MXReturnValue thermometer_mutated(const Attributes &, std::vector<int> *indices) {
+  *indices = {1};
+  return MX_SUCCESS;
+}
+
+MXReturnValue thermometer_forward(const Attributes &, Tensors *in, Tensors *out, const OpResource &) {
+  MXTensor &x = (*in)[0], &limits = (*in)[1];
+  check(qnn_thermometer(x.data<float>(), x.shape[0], x.shape[1], inner_of(x.shape), limits.data<float>(), limits.shape[0],
+                        limits.shape[1], limits.shape[2], (*out)[0].data<float>()), kThermometer);
+  return MX_SUCCESS;
+}
+
+/* in: dy, x, thresholds, y; out: dx, dthresholds. */
+MXReturnValue thermometer_backward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
+  MXTensor &x = (*in)[1], &limits = (*in)[2];
+  check(qnn_thermometer_grad(x.data<float>(), (*in)[0].data<float>(), x.shape[0], x.shape[1], inner_of(x.shape), limits.shape[0],
+                             limits.shape[2], static_cast<float>(number(attributes, "low", 0)),
+                             static_cast<float>(number(attributes, "high", 1)), (*out)[0].data<float>()), kThermometer);
+  float *grad = (*out)[1].data<float>();
+  std::fill(grad, grad + (*out)[1].size(), 0.0f);
+  return MX_SUCCESS;
+}
+
+}  // namespace
+
+namespace mxnet {
+namespace ext {
+
+REGISTER_OP(_qnn_lut).setForward(lut_forward, "cpu").setBackward(lut_backward, "cpu").setParseAttrs(lut_parse)
+    .setInferType(lut_types).setInferShape(lut_shape).setInferSType(dense_storage).setMutateInputs(lut_mutated);
+REGISTER_OP(_qnn_thermometer).setForward(thermometer_forward, "cpu").setBackward(thermometer_backward, "cpu")
+    .setParseAttrs(thermometer_parse).setInferType(thermometer_types).setInferShape(thermometer_shape)
+    .setInferSType(dense_storage).setMutateInputs(thermometer_mutated);
+
+}  // namespace ext
+}  // namespace mxnet
