@@ -19,6 +19,7 @@ _PUBLIC = {  # name: module that holds it, and what it is called there (None: th
     "load": ("inference", "load"), "datasets": ("datasets", None), "reference": ("reference", None),
     "quantizers": ("quantizers", None), "losses": ("losses", None), "metrics": ("metrics", None),
     "optimizers": ("optimizers", None), "callbacks": ("callbacks", None),
+    "lut": ("lut", None),
 }
 __all__ = sorted(_PUBLIC) + ["convert", "start", "__version__"]
 

@@ -253,7 +253,7 @@ def sign_pad_grad(x, dy, pad=(0, 0), grad_clip=1.0):
     return dx
 
 
-# Behind all that it uses of this module: packed images in, floats or bits out.
+# Behind all that they use of this module: packed images in, floats or bits out; layers of tables.
 from .backend_images import (  # noqa: E402, F401
     conv2d,
     conv2d_bits,
@@ -262,6 +262,7 @@ from .backend_images import (  # noqa: E402, F401
     pack_nhwc,
     pack_weights,
 )
+from .backend_lut import lut_backward, lut_forward, lut_tables  # noqa: E402, F401
 
 if os.environ.get("QNN_ISA"):
     select_isa(os.environ["QNN_ISA"], "QNN_ISA")

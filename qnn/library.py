@@ -17,8 +17,15 @@ def load():
 
 
 def install():
-    """Puts QActivation, QConvolution, QFullyConnected on mx.sym and mx.nd, as BMXNet scripts expect them."""
-    from . import ndarray, symbol
+    """Puts QActivation, QConvolution, QFullyConnected on mx.sym and mx.nd, as BMXNet scripts expect them; table layers on
+    qnn.sym, qnn.nd and qnn.gluon."""
+    from . import gluon, lut, ndarray, symbol
+    for op, kind in lut.KINDS.items():
+        setattr(symbol, op, lut.symbol_layer(kind))
+        setattr(ndarray, op, lut.ndarray_layer(kind))
+        setattr(gluon, op, lut.gluon_layer(kind))
+    symbol.Convolution2d = ndarray.Convolution2d = lut.Convolution2d
+    gluon.Convolution2d = lut.Convolution2dBlock
     for name in ("QActivation", "QConvolution", "QConvolution_v1", "QFullyConnected"):
         setattr(mx.sym, name, getattr(symbol, name))
         setattr(mx.nd, name, getattr(ndarray, name))

@@ -21,14 +21,16 @@ class OptionError(ValueError):
     """An argument of a Q layer is out of range; the message names operator, layer, argument, range and value."""
 
 
-def _integer(value):
+def integer(value):
+    """An int, or ValueError where that would round."""
     number = int(value)
     if isinstance(value, float) and number != value:
         raise ValueError(value)
     return number
 
 
-def _boolean(value):
+def boolean(value):
+    """A bool, also from MXNet's strings."""
     if isinstance(value, str):
         return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
     if value not in (True, False):
@@ -36,19 +38,19 @@ def _boolean(value):
     return bool(value)
 
 
-def _tuple(value):
+def int_tuple(value):
     """Sizes from a sequence or from MXNet's strings: "(3, 3)", "[3, 3]", and "(3L, 3L)" that Python 2 wrote."""
     if isinstance(value, str):
         value = [part.strip().rstrip("L") for part in value.strip("()[] ").split(",") if part.strip()]
-    return tuple(_integer(v) for v in value)
+    return tuple(integer(v) for v in value)
 
 
 @dataclass
-class _Options:
+class Options:
+    """Checked arguments of a layer: subclasses add fields, and convert them in __post_init__."""
+
     op = "operator"
     name: str = ""
-    act_bit: int = 1
-    grad_clip: float = 1.0
 
     @property
     def where(self):
@@ -68,8 +70,19 @@ class _Options:
             self.fail(argument, expected, value)
         setattr(self, argument, converted)
 
+    def attributes(self):
+        """Marks of the layer's last node, {"__qnn_act_bit__": "1", ...}: the converter finds layers by them alone."""
+        marks = {"__qnn_%s__" % f.name: str(getattr(self, f.name)) for f in fields(self) if f.name != "name"}
+        return {"__qnn_op__": self.op, **marks}
+
+
+@dataclass
+class _Options(Options):
+    act_bit: int = 1
+    grad_clip: float = 1.0
+
     def __post_init__(self):
-        self.convert("act_bit", _integer, "1..32", lambda v: 1 <= v <= 32)
+        self.convert("act_bit", integer, "1..32", lambda v: 1 <= v <= 32)
         self.convert("grad_clip", float, "a number above 0", lambda v: v > 0)
 
     def resolve(self, side):
@@ -94,11 +107,6 @@ class _Options:
                 if hasattr(self, side + "_quantizer")
                 for role, shape, initial in getattr(self, side + "_quantizer").parameters}
 
-    def attributes(self):
-        """Marks of the layer's last node, {"__qnn_act_bit__": "1", ...}: the converter finds layers by them alone."""
-        marks = {"__qnn_%s__" % f.name: str(getattr(self, f.name)) for f in fields(self) if f.name != "name"}
-        return {"__qnn_op__": self.op, **marks}
-
 
 @dataclass
 class ActivationOptions(_Options):
@@ -111,7 +119,7 @@ class ActivationOptions(_Options):
 
     def __post_init__(self):
         super().__post_init__()
-        self.convert("backward_only", _boolean, "True or False")
+        self.convert("backward_only", boolean, "True or False")
         self.resolve("act")
         if self.backward_only and self.parameters:
             self.fail("backward_only", "False for %s, which trains parameters" % self.act_quantizer, True)
@@ -128,9 +136,9 @@ class _LayerOptions(_Options):
 
     def __post_init__(self):
         super().__post_init__()
-        self.convert("weight_bit", _integer, "1..32", lambda v: 1 <= v <= 32)
-        self.convert("no_bias", _boolean, "True or False")
-        self.convert("no_offset", _boolean, "True or False")
+        self.convert("weight_bit", integer, "1..32", lambda v: 1 <= v <= 32)
+        self.convert("no_bias", boolean, "True or False")
+        self.convert("no_offset", boolean, "True or False")
         self.convert("scaling", str, "one of %s" % ", ".join(SCALINGS), lambda v: v in SCALINGS)
         self.resolve("act")
         self.resolve("weight")
@@ -160,8 +168,8 @@ class FullyConnectedOptions(_LayerOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        self.convert("num_hidden", _integer, "a number above 0", lambda v: v > 0)
-        self.convert("flatten", _boolean, "True or False")
+        self.convert("num_hidden", integer, "a number above 0", lambda v: v > 0)
+        self.convert("flatten", boolean, "True or False")
 
 
 @dataclass
@@ -180,16 +188,16 @@ class ConvolutionOptions(_LayerOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        self.convert("kernel", _tuple, "a tuple of 1 to 3 sizes", lambda v: 1 <= len(v) <= 3 and min(v) > 0)
+        self.convert("kernel", int_tuple, "a tuple of 1 to 3 sizes", lambda v: 1 <= len(v) <= 3 and min(v) > 0)
         rank = len(self.kernel)
         for argument, default, least in (("stride", 1, 1), ("dilate", 1, 1), ("pad", 0, 0)):
-            self.convert(argument, lambda v, default=default: (_tuple(v) if v is not None else ()) or (default,) * rank,
+            self.convert(argument, lambda v, default=default: (int_tuple(v) if v is not None else ()) or (default,) * rank,
                          "%d numbers from %d on, as kernel has" % (rank, least),
                          lambda v, least=least: len(v) == rank and min(v) >= least)
-        self.convert("num_filter", _integer, "a number above 0", lambda v: v > 0)
-        self.convert("num_group", _integer, "a divisor of num_filter=%d" % self.num_filter,
+        self.convert("num_filter", integer, "a number above 0", lambda v: v > 0)
+        self.convert("num_group", integer, "a divisor of num_filter=%d" % self.num_filter,
                      lambda v: v > 0 and self.num_filter % v == 0)
-        self.convert("pad_value", _integer, "-1, 0 or 1", lambda v: v in (-1, 0, 1))
+        self.convert("pad_value", integer, "-1, 0 or 1", lambda v: v in (-1, 0, 1))
         self.layout = "" if self.layout in (None, "None", "") else self.layout
         self.convert("layout", str, "%s (transpose the data)" % LAYOUTS[rank], lambda v: v in ("", LAYOUTS[rank]))
 

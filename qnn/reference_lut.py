@@ -110,15 +110,15 @@ def lut_backward(x, connections, weight, dy, mode="smooth", batch_norm=True, lut
     return dx, dweight
 
 
-def running(old, batch, momentum):
-    """Running statistics: old momentum + batch (1 - momentum), in float32."""
+def moving(old, batch, momentum):
+    """Moving statistics: old momentum + batch (1 - momentum), in float32."""
     momentum = np.float32(momentum)
     return np.asarray(old, np.float32) * momentum + np.asarray(batch, np.float32) * (np.float32(1) - momentum)
 
 
 def lut_tables(weight, mode="smooth", batch_norm=True, lut_binarize=False, clip_weight=True, gamma=0.3, beta=0.5,
                mean=None, var=None):
-    """(num_nodes,) uint64: bit i is the node's output where input j is bit j of i, BatchNorm's running statistics and the
+    """(num_nodes,) uint64: bit i is the node's output where input j is bit j of i, BatchNorm's moving statistics and the
     binarization included. A real-valued layer is read at 0 and 1."""
     n = int(np.log2(weight.shape[1]))
     low, high = LEVELS["hard" if mode == "real" else mode]

@@ -1,10 +1,10 @@
 /* Operators of table layers, for training and inference in float32: adapter from lib_api to qnn.h.
  *
- *   _qnn_lut(data, weight, connections[, mode, running_mean, running_var]; ...)  ->  y, stats
+ *   _qnn_lut(data, weight, connections[, mode, moving_mean, moving_var]; ...)  ->  y, stats
  *   _qnn_thermometer(data, thresholds; low, high)                                ->  bits
  *
- * connections, running_mean, running_var and thresholds are auxiliary states: saved with the network, never trained. MXNet
- * knows those by "mutated" inputs, of which only the running statistics are ever written. An operator cannot see whether it
+ * connections, moving_mean, moving_var, thresholds and the weight of an is_fixed layer are auxiliary states: saved with the network, never trained. MXNet
+ * knows those by "mutated" inputs, of which only the moving statistics are ever written. An operator cannot see whether it
  * trains: `mode` is Dropout of a one, which is 1 in inference and 0 or 2 in training. `stats` is what backward needs.
  */
 #include <cmath>
@@ -32,7 +32,7 @@ size_t inner_of(const std::vector<int64_t> &shape) {
 
 MXReturnValue lut_parse(const Attributes &attributes, int *num_in, int *num_out) {
   check_known(attributes, kLut, {"num_nodes", "in_nodes", "n", "input", "batch_norm", "binarize", "lut_binarize",
-              "clip_weight", "gamma", "beta", "momentum", "data_grad"});
+              "clip_weight", "gamma", "beta", "momentum", "data_grad", "is_fixed"});
   *num_in = flag(attributes, "batch_norm") ? 6 : 3;
   *num_out = 2;
   return MX_SUCCESS;
@@ -77,8 +77,8 @@ MXReturnValue lut_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
   set_shape(&(*in)[kConnections], {nodes, n}, kLut, "connections");
   if (layer.batch_norm) {
     set_shape(&(*in)[kMode], {1}, kLut, "mode");
-    set_shape(&(*in)[kMean], {nodes}, kLut, "running_mean");
-    set_shape(&(*in)[kVar], {nodes}, kLut, "running_var");
+    set_shape(&(*in)[kMean], {nodes}, kLut, "moving_mean");
+    set_shape(&(*in)[kVar], {nodes}, kLut, "moving_var");
   }
   shape[1] = nodes;
   (*out)[0] = shape;
@@ -87,7 +87,9 @@ MXReturnValue lut_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
 }
 
 MXReturnValue lut_mutated(const Attributes &attributes, std::vector<int> *indices) {
-  *indices = flag(attributes, "batch_norm") ? std::vector<int>{kConnections, kMean, kVar} : std::vector<int>{kConnections};
+  indices->assign(1, kConnections);
+  if (flag(attributes, "is_fixed")) indices->push_back(kWeight);
+  if (flag(attributes, "batch_norm")) indices->insert(indices->end(), {kMean, kVar});
   return MX_SUCCESS;
 }
 
@@ -120,14 +122,14 @@ MXReturnValue lut_forward(const Attributes &attributes, Tensors *in, Tensors *ou
   const qnn_lut_layer layer = layer_of(attributes, (*in)[kData], connections);
   const size_t nodes = layer.num_nodes;
   float *stats = (*out)[1].data<float>();
-  float *running[2] = {nullptr, nullptr};
+  float *moving[2] = {nullptr, nullptr};
   bool is_training = false;
   std::fill(stats, stats + 2 * nodes, 0.0f);
   if (layer.batch_norm) {
     is_training = *(*in)[kMode].data<float>() != 1.0f;
     for (int i = 0; i < 2; ++i) {
-      running[i] = (*in)[kMean + i].data<float>();
-      if (!is_training) std::copy(running[i], running[i] + nodes, stats + i * nodes);
+      moving[i] = (*in)[kMean + i].data<float>();
+      if (!is_training) std::copy(moving[i], moving[i] + nodes, stats + i * nodes);
     }
   }
   check(qnn_lut_train_forward((*in)[kData].data<float>(), connections, (*in)[kWeight].data<float>(), &layer, is_training, stats,
@@ -135,7 +137,7 @@ MXReturnValue lut_forward(const Attributes &attributes, Tensors *in, Tensors *ou
   const float momentum = static_cast<float>(number(attributes, "momentum", 0.9));
   for (int i = 0; i < 2 && is_training; ++i)
     for (size_t node = 0; node < nodes; ++node)
-      running[i][node] = running[i][node] * momentum + stats[i * nodes + node] * (1.0f - momentum);
+      moving[i][node] = moving[i][node] * momentum + stats[i * nodes + node] * (1.0f - momentum);
   return MX_SUCCESS;
 }
 
