@@ -129,10 +129,10 @@ static void load_inputs(const pass *p, share *s, size_t block) {
   else qnn_lut_load_bits(p->x, &frames, s->bits);
 }
 
-static void index_of(const pass *p, const share *s, size_t node, size_t count, uint8_t *index) {
+static void index_of(const pass *p, const share *s, size_t node, uint8_t *index) {
   const uint8_t *rows[QNN_LUT_MAX_N];
   for (size_t k = 0; k < p->layer->n; ++k) rows[k] = s->bits + p->wiring[node * p->layer->n + k] * (size_t)QNN_LUT_BLOCK;
-  p->isa->index(rows, p->layer->n, whole_lanes(count), index);
+  p->isa->index(rows, p->layer->n, index);
 }
 
 static void y1_of(const pass *p, const share *s, size_t node, size_t count, float *y1) {
@@ -163,7 +163,7 @@ static void count_indices(const pass *p, share *s, const qnn_lut_frames *frames,
   (void)unused;
   for (size_t node = 0; node < p->layer->num_nodes; ++node) {
     uint8_t index[QNN_LUT_BLOCK], counts[2][QNN_LUT_ENTRIES] = {{0}};
-    index_of(p, s, node, frames->count, index);
+    index_of(p, s, node, index);
     for (size_t f = 0; f < frames->count; ++f) ++counts[f % 2][index[f]];
     for (size_t i = 0; i < p->entries; ++i) s->sums[node * p->entries + i] += counts[0][i] + counts[1][i];
   }
@@ -220,7 +220,7 @@ static void write_outputs(const pass *p, share *s, const qnn_lut_frames *frames,
         for (size_t f = 0; f < frames->count; ++f) row[f] = qnn_lut_output(row[f], p->layer, &p->norms[node]);
       } else {
         uint8_t index[QNN_LUT_BLOCK];
-        index_of(p, s, node, frames->count, index);
+        index_of(p, s, node, index);
         p->isa->lookup(p->tables + node * p->entries, p->layer->n, index, whole_lanes(frames->count), row);
       }
     }
@@ -258,7 +258,7 @@ static void add_histograms(const pass *p, share *s, const qnn_lut_frames *frames
       uint8_t index[QNN_LUT_BLOCK];
       float bins[2][QNN_LUT_ENTRIES][2] = {{{0}}};  /* two, as neighbours often have one index */
       const float *dy = s->strip + i * QNN_LUT_BLOCK;
-      index_of(p, s, first + i, frames->count, index);
+      index_of(p, s, first + i, index);
       for (size_t f = 0; f < frames->count; ++f) bins[f % 2][index[f]][0] += 1.0f, bins[f % 2][index[f]][1] += dy[f];
       double *sums = s->sums + (first + i) * 2 * p->entries;
       for (size_t e = 0; e < p->entries; ++e) {
@@ -342,7 +342,7 @@ static void write_input_grads(const pass *p, share *s, const qnn_lut_frames *fra
         for (size_t e = 0; e < p->entries; ++e) s->sums[node * p->entries + e] += sums[e];
       } else {
         uint8_t index[QNN_LUT_BLOCK];
-        index_of(p, s, node, frames->count, index);
+        index_of(p, s, node, index);
         p->isa->input_grad(table, n, index, &p->norms[node], 1.0f / (high - low), dy, whole_lanes(frames->count), grads);
       }
     }

@@ -10,9 +10,9 @@
 enum {
   QNN_LUT_MAX_N = 6,
   QNN_LUT_ENTRIES = 1 << QNN_LUT_MAX_N,
-  QNN_LUT_BLOCK = 128,        /* frames of a block */
+  QNN_LUT_BLOCK = 64,        /* frames of a block */
   QNN_LUT_LANES = 16,
-  QNN_LUT_STRIP = 16          /* nodes that change layout together */
+  QNN_LUT_STRIP = 64          /* nodes that change layout together */
 };
 
 /* dy1 = (0 < y2 < 1 or !is_masked ? dy : 0) * scale + ((y1 - mean) * slope + offset): BatchNorm's gradient, 1 dy without. */
@@ -24,8 +24,8 @@ typedef struct {
 
 /* ---- kernels: `count` is a multiple of QNN_LUT_LANES, at most QNN_LUT_BLOCK ----------------------------------------- */
 
-/* index[f] = sum_k rows[k][f] << k, rows of bytes 0 and 1. */
-typedef void qnn_lut_index_ukernel(const uint8_t *const *rows, size_t n, size_t count, uint8_t *index);
+/* index[f] = sum_k rows[k][f] << k of all QNN_LUT_BLOCK frames, rows of bytes 0 and 1. */
+typedef void qnn_lut_index_ukernel(const uint8_t *const *rows, size_t n, uint8_t *index);
 
 /* y[f] = table[index[f]], of 2^n entries. */
 typedef void qnn_lut_lookup_ukernel(const float *table, size_t n, const uint8_t *index, size_t count, float *y);

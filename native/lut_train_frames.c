@@ -4,29 +4,37 @@
 typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t v4i __attribute__((vector_size(16)));
 
-/* to[c * to_stride + r] = from[r * from_stride + c], tiles of 4 x 4 in registers. */
+/* to[c * to_stride + r] = from[r * from_stride + c] for a tile of 4 x 4. */
+static inline void transpose_tile(const float *from, size_t from_stride, float *to, size_t to_stride) {
+  const v4 a = *(const v4 *)from, b = *(const v4 *)(from + from_stride);
+  const v4 c = *(const v4 *)(from + 2 * from_stride), d = *(const v4 *)(from + 3 * from_stride);
+  const v4 ab_low = __builtin_shuffle(a, b, (v4i){0, 4, 1, 5}), ab_high = __builtin_shuffle(a, b, (v4i){2, 6, 3, 7});
+  const v4 cd_low = __builtin_shuffle(c, d, (v4i){0, 4, 1, 5}), cd_high = __builtin_shuffle(c, d, (v4i){2, 6, 3, 7});
+  *(v4 *)to = __builtin_shuffle(ab_low, cd_low, (v4i){0, 1, 4, 5});
+  *(v4 *)(to + to_stride) = __builtin_shuffle(ab_low, cd_low, (v4i){2, 3, 6, 7});
+  *(v4 *)(to + 2 * to_stride) = __builtin_shuffle(ab_high, cd_high, (v4i){0, 1, 4, 5});
+  *(v4 *)(to + 3 * to_stride) = __builtin_shuffle(ab_high, cd_high, (v4i){2, 3, 6, 7});
+}
+
+/* The inner loop goes along the tensor's memory, whose rows often lie a multiple of a page apart. */
 static void transpose(const float *restrict from, size_t from_stride, size_t rows, size_t columns, float *restrict to,
                       size_t to_stride) {
   const size_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
-  for (size_t r = 0; r < whole_rows; r += 4)
-    for (size_t c = 0; c < whole_columns; c += 4) {
-      const float *source = from + r * from_stride + c;
-      const v4 a = *(const v4 *)source, b = *(const v4 *)(source + from_stride);
-      const v4 d = *(const v4 *)(source + 2 * from_stride), e = *(const v4 *)(source + 3 * from_stride);
-      const v4 ab_low = __builtin_shuffle(a, b, (v4i){0, 4, 1, 5}), ab_high = __builtin_shuffle(a, b, (v4i){2, 6, 3, 7});
-      const v4 de_low = __builtin_shuffle(d, e, (v4i){0, 4, 1, 5}), de_high = __builtin_shuffle(d, e, (v4i){2, 6, 3, 7});
-      float *target = to + c * to_stride + r;
-      *(v4 *)target = __builtin_shuffle(ab_low, de_low, (v4i){0, 1, 4, 5});
-      *(v4 *)(target + to_stride) = __builtin_shuffle(ab_low, de_low, (v4i){2, 3, 6, 7});
-      *(v4 *)(target + 2 * to_stride) = __builtin_shuffle(ab_high, de_high, (v4i){0, 1, 4, 5});
-      *(v4 *)(target + 3 * to_stride) = __builtin_shuffle(ab_high, de_high, (v4i){2, 3, 6, 7});
-    }
+  if (from_stride >= to_stride) {
+    for (size_t r = 0; r < whole_rows; r += 4)
+      for (size_t c = 0; c < whole_columns; c += 4)
+        transpose_tile(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride);
+  } else {
+    for (size_t c = 0; c < whole_columns; c += 4)
+      for (size_t r = 0; r < whole_rows; r += 4)
+        transpose_tile(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride);
+  }
   for (size_t r = 0; r < rows; ++r)
     for (size_t c = r < whole_rows ? whole_columns : 0; c < columns; ++c)
       to[c * to_stride + r] = from[r * from_stride + c];
 }
 
-/* Calls of `copy` for every run of frames that lie side by side: offset in the tensor of its first node's, in the block. */
+/* For every run of frames that lie side by side: `at` in the block, `offset` of node 0 in the tensor, `length`. */
 #define FOR_RUNS(frames)                                                                                               \
   for (size_t at = 0, length, offset;                                                                                  \
        at < (frames)->count &&                                                                                         \

@@ -11,6 +11,7 @@
 
 typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int32_t v16i __attribute__((vector_size(64), aligned(4), may_alias));
+typedef uint8_t v64 __attribute__((vector_size(64), aligned(1), may_alias));
 
 #define LANES_INLINE static inline __attribute__((always_inline))
 
@@ -42,11 +43,12 @@ LANES_INLINE v16 lanes_output_grad(v16 y1, v16 dy, const qnn_lut_norm *norm) {
   return (v16)((v16i)dy & passes) * norm->scale + ((y1 - norm->mean) * norm->slope + norm->offset);
 }
 
-LANES_INLINE void lanes_index(const uint8_t *const *rows, size_t n, size_t count, uint8_t *restrict index) {
-  for (size_t f = 0; f < count; ++f) index[f] = rows[0][f];
-  for (size_t k = 1; k < n; ++k) {
-    const uint8_t *restrict row = rows[k];
-    for (size_t f = 0; f < count; ++f) index[f] = (uint8_t)(index[f] | row[f] << k);
+/* Horner's scheme on bytes, over the whole block: rows are never shorter. */
+LANES_INLINE void lanes_index(const uint8_t *const *rows, size_t n, uint8_t *index) {
+  for (size_t f = 0; f < QNN_LUT_BLOCK; f += sizeof(v64)) {
+    v64 sum = *(const v64 *)(rows[n - 1] + f);
+    for (size_t k = n - 1; k-- > 0;) sum += sum + *(const v64 *)(rows[k] + f);
+    *(v64 *)(index + f) = sum;
   }
 }
 
@@ -142,9 +144,8 @@ LANES_INLINE void lanes_tree_grad(const float *table, size_t n, const float *con
 
 #define QNN_LUT_KERNELS(isa)                                                                                             \
   qnn_lut_index_ukernel qnn_lut_index_ukernel__##isa;                                                                    \
-  void qnn_lut_index_ukernel__##isa(const uint8_t *const *rows, size_t n, size_t count, uint8_t *index) {                \
-    assert(count % QNN_LUT_LANES == 0 && count <= QNN_LUT_BLOCK);                                                        \
-    lanes_index(rows, n, count, index);                                                                                  \
+  void qnn_lut_index_ukernel__##isa(const uint8_t *const *rows, size_t n, uint8_t *index) {                              \
+    LANES_BY_N(n, lanes_index(rows, N, index))                                                                           \
   }                                                                                                                      \
   qnn_lut_lookup_ukernel qnn_lut_lookup_ukernel__##isa;                                                                  \
   void qnn_lut_lookup_ukernel__##isa(const float *table, size_t n, const uint8_t *index, size_t count, float *y) {       \

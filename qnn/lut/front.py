@@ -36,7 +36,8 @@ class _SymbolBuilder(SymbolBuilder):
             if symbol is None:
                 attr = {**(self.attr or {}), **(FIXED if is_constant else {}),
                         **({"__qnn_lut_table__": "1"} if role == "weight" else {})}
-                symbol = mx.sym.Variable("%s_%s" % (self.options.name, role), shape=shape, init=init, attr=attr)
+                symbol = mx.sym.Variable("%s_%s" % (self.options.name, role), shape=shape, dtype="float32", init=init,
+                                         attr=attr)
             result[role] = symbol if is_state else self.enter(symbol, role)
         return result
 

@@ -114,7 +114,7 @@ class UpSampling(LayerOptions):
         if self.fill:
             return up
         for axis in (2, 3):
-            index = build("_mod_scalar", build("_contrib_arange_like", up, axis=axis), scalar=float(self.scale))
+            index = build("_mod_scalar", build("arange_like", up, axis=axis), scalar=float(self.scale))
             mask = build("_equal_scalar", index, scalar=float(self.scale // 2))
             mask = build("Reshape", mask, shape=(1, 1, -1, 1) if axis == 2 else (1, 1, 1, -1))
             up = build("broadcast_mul", up, mask)
