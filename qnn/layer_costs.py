@@ -47,8 +47,13 @@ class Cost:
 
 def cost_of(node, shapes, counted):
     """The Cost of a node. shapes: {node: [output shapes]}; counted: variables to leave out, those met here get in."""
-    if "__qnn_op__" in node.attrs:
+    if "__qnn_act_bit__" in node.attrs:
         return _quantized(node, shapes, counted)
+    if "__qnn_op__" in node.attrs:  # a layer of qnn.lut: float32 tables, scores and states
+        cost = Cost(node.attrs["__qnn_op__"])
+        entered = [entrance.inputs[0] for role, entrance in entrances(node).items() if role != "data"]
+        _add_variables(cost, entered + node.inputs[1:], shapes, counted)
+        return cost
     if node.op in PACKED:
         return _packed(node, shapes, counted)
     if node.op in BETWEEN:

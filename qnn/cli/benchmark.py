@@ -11,8 +11,9 @@ qnn benchmark conv --isa avx2 --only 64@56
 qnn benchmark conv --act-bit 2 --weight-code ternary --peer onnxruntime
 qnn benchmark model --network resnet18 --peer mxnet,onnxruntime
 qnn benchmark model --network out/net:20 --shape 3,32,32 --batch-size 64
+qnn benchmark lut --threads 2 --json
 """
-KINDS = ("conv", "fc", "gemm", "model", "train")
+KINDS = ("conv", "fc", "gemm", "lut", "model", "train")
 DEFAULTS = {"act_bit": 1, "weight_bit": 1, "weight_code": "bipolar"}
 NETWORKS = {"resnet18": ((3, 224, 224), 1), "lenet": ((1, 28, 28), 256)}  # shape of an image, images of a batch
 
@@ -20,7 +21,7 @@ NETWORKS = {"resnet18": ((3, 224, 224), 1), "lenet": ((1, 28, 28), 256)}  # shap
 def add_arguments(parser):
     """Defines the arguments of `qnn benchmark`."""
     parser.add_argument("kind", metavar="KIND", help="gemm, conv, fc: layers of ResNet-18 and of BMXNet's paper; "
-                        "model: --network; train: forward and backward")
+                        "model: --network; train: forward and backward; lut: networks of look-up tables")
     parser.add_argument("--peer", metavar="NAMES", help="comma-separated: mxnet, onnxruntime (float32 and "
                         "int8), openblas (the matrix product alone), naive (it in three loops of C); model and train "
                         "always have mxnet")
@@ -51,10 +52,12 @@ def run(args):
     if args.kind in ("model", "train") and "mxnet" not in names:
         names.insert(0, "mxnet")
     wanted = benchmark.environment(args.threads, names)
-    if names and any(os.environ.get(name) != value for name, value in wanted.items()):
+    if (names or args.kind == "lut") and any(os.environ.get(name) != value for name, value in wanted.items()):
         return run_again(args, wanted)
     if args.isa:
         backend.select_isa(args.isa, "--isa")
+    if args.kind == "lut":
+        return run_lut(args)
     chosen = cases(args)
     report = benchmark.run(chosen, names, args.threads, args.rounds, " ".join(["qnn"] + command_line(args)))
     if not report["rows"]:
@@ -62,6 +65,16 @@ def run(args):
     for sentence in remarks(args, names, report["machine"]["missing"]):
         print("qnn benchmark: " + sentence, file=sys.stderr)
     print(json.dumps(report, indent=2) if args.json else benchmark.describe(report))
+    return 0
+
+
+def run_lut(args):
+    """Prints the report of networks of look-up tables; returns 0."""
+    from qnn import benchmark_lut
+    from qnn.model_zoo import lut_mnist
+    networks = {"simple x15": lut_mnist.simple()}
+    report = benchmark_lut.run(networks, args.threads, args.rounds, " ".join(["qnn"] + command_line(args)))
+    print(json.dumps(report, indent=2) if args.json else benchmark_lut.describe(report))
     return 0
 
 
