@@ -96,4 +96,48 @@ void qnn_lut_store(const float *rows, const qnn_lut_frames *frames, size_t node,
 void qnn_lut_load_bits(const float *x, const qnn_lut_frames *frames, uint8_t *rows);
 void qnn_lut_load_clipped(const float *x, const qnn_lut_frames *frames, float *rows);
 
+/* ---- passes over the frames (lut_train.c) ---------------------------------------------------------------------------- */
+
+typedef struct {
+  const float *x, *weight, *dy;
+  const qnn_lut_layer *layer;
+  const qnn_lut_isa *isa;
+  size_t frames, blocks, entries;
+  int num_threads;
+  bool is_real;
+  uint32_t *wiring;           /* [num_nodes][n] */
+  float *tables;              /* [num_nodes][entries]: y1 at the corners, or the entries for real inputs */
+  qnn_lut_norm *norms;        /* [num_nodes] */
+} qnn_lut_pass;
+
+/* A thread's memory: the inputs of a block, its share of a pass's sums, the gradient of the inputs. */
+typedef struct {
+  uint8_t *bits;              /* [in_nodes][block], or */
+  float *reals;               /* [in_nodes][block] */
+  double *sums;               /* [num_nodes][width] */
+  float *dx;                  /* [in_nodes][block] */
+  float strip[QNN_LUT_STRIP * QNN_LUT_BLOCK];
+} qnn_lut_share;
+
+typedef void qnn_lut_block_task(const qnn_lut_pass *p, qnn_lut_share *s, const qnn_lut_frames *frames, float *out);
+
+/* Checks the layer, copies the wiring, makes the tables. QNN_OK, or nothing is left to finish. */
+qnn_status qnn_lut_start(qnn_lut_pass *p, const float *x, const float *connections, const float *weight,
+                         const qnn_lut_layer *layer);
+void qnn_lut_finish(qnn_lut_pass *p);
+void qnn_lut_set_norms(qnn_lut_pass *p, const float *stats);
+
+/* Memory of all threads, with sums of `width` numbers a node, all 0; NULL without memory. */
+qnn_lut_share *qnn_lut_new_shares(const qnn_lut_pass *p, size_t width, bool has_dx);
+/* Adds all sums up, in the order of the threads, into memory of the caller's, and frees the rest. */
+double *qnn_lut_end_shares(const qnn_lut_pass *p, qnn_lut_share *shares, size_t width);
+/* Runs `task` on all blocks, their inputs loaded, each thread on a range of its own. */
+void qnn_lut_for_blocks(const qnn_lut_pass *p, qnn_lut_share *shares, qnn_lut_block_task *task, float *out);
+
+/* Of one node in the block that is loaded: indices of bits, y1 of real inputs. */
+void qnn_lut_index_of(const qnn_lut_pass *p, const qnn_lut_share *s, size_t node, uint8_t *index);
+void qnn_lut_y1_of(const qnn_lut_pass *p, const qnn_lut_share *s, size_t node, size_t count, float *y1);
+
+static inline size_t qnn_lut_whole_lanes(size_t count) { return (count + QNN_LUT_LANES - 1) / QNN_LUT_LANES * QNN_LUT_LANES; }
+
 #endif

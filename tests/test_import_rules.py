@@ -9,16 +9,19 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"qnn": "qnn", "qnn.converter": "converter", "qnn.model_zoo": "model_zoo"}  # as setup.py maps them
 APPLICATIONS = ("qnn.converter", "qnn.model_zoo")
 NO_MXNET = ("qnn.reference", "qnn.reference_quantizers", "qnn.reference_planes", "qnn.quantizers_base", "qnn.bits",
-            "qnn.graph", "qnn.files", "qnn.options", "qnn.backend", "qnn.compat", "qnn.backend_images", "qnn.errors",
+            "qnn.graph", "qnn.files", "qnn.options", "qnn.backend", "qnn.compat", "qnn.backend_images", "qnn.backend_lut",
+            "qnn.reference_lut", "qnn.lut.connections", "qnn.errors",
             "qnn.cli")  # qnn.cli and its parts: not even before MXNet is needed
 LEAVES = {  # everything of qnn that they may import
           "qnn.bits": (), "qnn.files": (), "qnn.options": ("qnn.quantizers",), "qnn.errors": (), "qnn.compat": (),
           "qnn.checks": ("qnn.bits",), "qnn.reference": ("qnn.bits", "qnn.reference_quantizers"),
           "qnn.reference_quantizers": (), "qnn.quantizers_base": (),
+          "qnn.reference_lut": (), "qnn.lut.connections": (),
           "qnn.reference_planes": ("qnn.bits", "qnn.reference"),
           "qnn.fallback": ("qnn.bits", "qnn.reference", "qnn.reference_planes"), "qnn.graph": ("qnn.files",),
           "qnn.backend": ("qnn.bits", "qnn.reference", "qnn.fallback", "qnn.checks", "qnn._native",
-                          "qnn.backend_images"),
+                          "qnn.backend_images", "qnn.backend_lut"),
+          "qnn.backend_lut": ("qnn.backend", "qnn.checks", "qnn.reference_lut"),
           "qnn.backend_images": ("qnn.backend", "qnn.bits", "qnn.checks", "qnn.fallback", "qnn.reference",
                                  "qnn.reference_planes")}
 

@@ -1,0 +1,70 @@
+"""The sample networks, their training script and their benchmark."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qnn.model_zoo import lut_mnist
+from qnn.model_zoo.lut_compact import compact
+
+import qnn
+from qnn import backend, benchmark_lut, cli, reference_lut
+from qnn.graph import Graph
+from qnn.lut import tables
+
+ROOT = Path(__file__).resolve().parents[1]
+NODES = {"simple": 3182, "lut4": 512 + 256 + 64 + 160 + 40, "cnn": 216 + 432 + 432 + 864 + 768 + 360 + 60,
+         "stochastic_cnn": 216 + 432 + 432 + 864 + 128 + 60 + 10,
+         "autoencoder": 2 * 192 + 2 * 384 + 1152 + 192 + 32 + 125 + 1024 + 3136 + 2 * 384 + 192 + 216 + 6 + 1}
+
+
+@pytest.mark.parametrize("name", sorted(lut_mnist.NETWORKS))
+def test_sample_networks_have_their_sizes(name):
+    symbol = lut_mnist.NETWORKS[name]()
+    assert symbol.infer_shape(data=(2, 1, 28, 28))[1] == [(2, 1, 28, 28) if name == "autoencoder" else (2, 10)]
+    layers = tables.table_layers(Graph.from_json(symbol.tojson()))
+    assert sum(int(node.attrs["num_nodes"]) for node in layers) == NODES[name]
+
+
+def test_compact_network_reads_fitted_thresholds():
+    thresholds = reference_lut.fit_thermometer(np.random.RandomState(0).rand(50, 784), 3)[0]
+    symbol = compact(60, thresholds)
+    shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape(data=(2, 1, 28, 28))[0]))
+    assert shapes["lut1_scores"] == (360, 2352) and symbol.infer_shape(data=(2, 1, 28, 28))[1] == [(2, 10)]
+
+
+def test_summary_knows_table_layers():
+    text = str(qnn.summary(lut_mnist.lut4(), (1, 1, 28, 28)))
+    assert "DifferentiableLut" in text and "AverageLut" in text and "RealToBinary" in text
+
+
+def test_benchmark_reports_training(monkeypatch, capsys):
+    monkeypatch.setattr(lut_mnist, "simple", lambda: lut_mnist.lut4(1))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    threads = backend.threads()
+    try:
+        assert cli.main(["benchmark", "lut", "--rounds", "1", "--json"]) == 0
+    finally:
+        backend.set_threads(threads)
+    row, = json.loads(capsys.readouterr().out)["rows"]
+    assert row["case"] == "train_images_per_s" and row["threads"] == 1 and row["value"] > 0
+    assert "train_images_per_s" in benchmark_lut.describe({"machine": {**benchmark_lut.benchmark.machine(1)}, "rows": [row]})
+
+
+def train(arguments):
+    command = [sys.executable, str(ROOT / "examples" / "lut" / "train_mnist.py")] + arguments
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout.split("test accuracy ")[1].split()[0])
+
+
+@pytest.mark.slow
+def test_training_script_learns_and_resumes(data_root, tmp_path):
+    common = ["--data", str(data_root / "mnist"), "--model-prefix", str(tmp_path / "lut"), "--limit", "6400",
+              "--network", "simple", "--modulation", "3", "--lr", "0.003"]
+    assert train(common + ["--epochs", "1"]) > 0.3
+    assert train(common + ["--epochs", "2", "--load-epoch", "1"]) > 0.5
+    assert (tmp_path / "lut-0002.params").exists() and (tmp_path / "lut-0002.states").exists()
