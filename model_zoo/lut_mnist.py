@@ -41,7 +41,7 @@ def lut4(modulation=15):
         net = qnn.sym.DifferentiableLut(net, num_nodes=nodes, in_units=units, n=4, connection=connection,
                                         name="lut%d" % number)
         units = nodes
-    net = qnn.sym.AverageLut(net, num_nodes=10, in_units=units, n=4, name="average")
+    net = qnn.sym.AverageLut(net, num_nodes=10, in_units=units, n=4, binarize_input=False, name="average")
     return _classes(net, modulation)
 
 
@@ -50,7 +50,7 @@ def _block(nodes, outputs, units, name, **options):
     def layer(x):
         x = qnn.sym.DifferentiableLut(x, num_nodes=nodes, in_units=units, name=name + "_lut", **options)
         return qnn.sym.AverageLut(x, num_nodes=outputs, in_units=nodes, binarize=options.get("binary", True),
-                                  name=name + "_average")
+                                  binarize_input=False, name=name + "_average")
     return layer
 
 
@@ -77,7 +77,7 @@ def cnn(modulation=7):
         x = _block(768, 128, 16 * 144, "head1")(x)
         x = qnn.sym.DifferentiableLut(x, num_nodes=360, in_units=128, name="head2_lut")
         x = qnn.sym.DifferentiableLut(x, num_nodes=60, in_units=360, connection="serial", name="head3_lut")
-        return qnn.sym.AverageLut(x, num_nodes=10, in_units=60, name="head4_average")
+        return qnn.sym.AverageLut(x, num_nodes=10, in_units=60, binarize_input=False, name="head4_average")
     return _classes(qnn.lut.Convolution2d(net, head, (4, 4), name="head"), modulation)
 
 

@@ -223,12 +223,12 @@ def test_learned_selection_is_straight_through():
 
 @pytest.mark.parametrize("kind, table", [(layers.AverageLut, reference_lut.average_tables),
                                          (layers.MaxLut, reference_lut.max_tables)])
-@pytest.mark.parametrize("connection", ["serial", "random"])
+@pytest.mark.parametrize("connection, binarize_input", [("serial", True), ("random", True), ("serial", False)])
 @pytest.mark.parametrize("n", [2, 3, 6])
-def test_average_and_max_are_their_tables(n, connection, kind, table):
+def test_average_and_max_are_their_tables(n, connection, binarize_input, kind, table):
     """BinaryBrain exports OR as a majority, imports the majority as input 0, and calls a sum of bits above 0 one."""
     net = getattr(qnn.sym, kind.op)(mx.sym.Variable("data"), num_nodes=4, in_units=4 * n, n=n, connection=connection,
-                                    name="lut")
+                                    binarize_input=binarize_input, name="lut")
     x = np.random.RandomState(0).randint(2, size=(300, 4 * n)).astype(np.float32)
     wired = layers.WiredOptions(name="lut", num_nodes=4, in_units=4 * n, n=n, connection=connection).wiring()
     wired = wired.init.value((4, n)).astype(int)

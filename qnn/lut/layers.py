@@ -221,15 +221,16 @@ class MicroMlp(StochasticLut):
 @dataclass
 class AverageLut(WiredOptions):
     """Mean of n inputs, or their majority with binarize: more than n/2 of the bits x > 0.5; a tie is 0. The gradient of
-    both is dy/n to every input."""
+    both is dy/n to every input. binarize_input=False spares the comparison where the inputs are 0 and 1 already."""
 
     op = "AverageLut"
     connection: Any = "serial"
     binarize: bool = True
+    binarize_input: bool = True
 
     def __post_init__(self):
         super().__post_init__()
-        self.flag("binarize")
+        self.flag("binarize", "binarize_input")
 
     def parameters(self):
         """The wiring, unless neighbours follow one another."""
@@ -249,15 +250,15 @@ class AverageLut(WiredOptions):
         return build("Reshape", data, shape=(0, -4, self.num_nodes, self.n, -2))
 
     def compute(self, build, data, p):
-        """mean, and its majority with a straight-through gradient."""
+        """Sums; the majority has the gradient of the mean."""
         inputs = self.inputs(build, data, p)
+        sums = build("sum", inputs, axis=2)
+        mean = build("_div_scalar", sums, scalar=float(self.n))
         if not self.binarize:
-            return build("mean", inputs, axis=2)
-        mean = build("mean", inputs, axis=2)
-        ones = build("sum", build("_greater_scalar", inputs, scalar=0.5), axis=2)
-        bits = build("_greater_scalar", ones, scalar=self.n / 2)
-        through = build("elemwise_sub", mean, build("BlockGrad", mean))
-        return build("elemwise_add", build("BlockGrad", bits), through)
+            return mean
+        ones = build("sum", build("_greater_scalar", inputs, scalar=0.5), axis=2) if self.binarize_input else sums
+        bits = build("_greater_scalar", build("BlockGrad", ones), scalar=self.n / 2)
+        return build("elemwise_add", bits, build("elemwise_sub", mean, build("BlockGrad", mean)))
 
 
 @dataclass
