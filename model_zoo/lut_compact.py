@@ -1,10 +1,10 @@
-"""The smallest network of look-up tables that reads digits well: pixels as bits, one layer of LUT6 whose inputs are learned,
-popcounts and an argmax. Data (N, 1, 28, 28) in 0..1.
+"""The smallest network of look-up tables that reads digits well: pixels as bits, one layer of LUT6 whose inputs are
+learned, popcounts and an argmax. Data (N, 1, 28, 28) in 0..1.
 
     bits = x > threshold;  nodes = DifferentiableLut(bits), learned connections;  class = argmax of ten popcounts
 
-LUT6 of the hardware: one a node, about one a node for the popcounts, 13 a class for the argmax; a threshold of 1/2 is the
-top bit of a pixel and costs nothing. Source: DWN (arXiv:2410.11112) for learned connections and popcounts.
+LUT6 of the hardware: one a node, about one a node for the popcounts, 13 a class for the argmax; a threshold of 1/2 is
+the top bit of a pixel and costs nothing. Source: DWN (arXiv:2410.11112) for learned connections and popcounts.
 """
 import mxnet as mx
 import numpy as np

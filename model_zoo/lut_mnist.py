@@ -110,7 +110,8 @@ def autoencoder(modulation=7):
     units = 49 * 64
     for number, (nodes, connection) in enumerate(((1152, "random"), (192, "serial"), (32, "serial"),
                                                   (125, "random"), (1024, "random"), (49 * 64, "random")), 1):
-        net = qnn.sym.DifferentiableLut(net, num_nodes=nodes, in_units=units, connection=connection, name="code%d" % number)
+        net = qnn.sym.DifferentiableLut(net, num_nodes=nodes, in_units=units, connection=connection,
+                                        name="code%d" % number)
         units = nodes
     net, channels = mx.sym.Reshape(net, shape=(-1, 64, 7, 7)), 64
     for number, (nodes, outputs) in enumerate(((384, 64), (384, 64), (192, 32), (216, 36)), 1):
@@ -121,8 +122,9 @@ def autoencoder(modulation=7):
         channels = outputs
 
     def pixel(x):
-        x = qnn.sym.DifferentiableLut(x, num_nodes=6, in_units=36, connection="serial", batch_norm=False, name="pixel1")
-        return qnn.sym.DifferentiableLut(x, num_nodes=1, in_units=6, connection="serial", batch_norm=False, name="pixel2")
+        options = dict(connection="serial", batch_norm=False)
+        x = qnn.sym.DifferentiableLut(x, num_nodes=6, in_units=36, name="pixel1", **options)
+        return qnn.sym.DifferentiableLut(x, num_nodes=1, in_units=6, name="pixel2", **options)
     net = qnn.lut.Convolution2d(net, pixel, (1, 1), name="pixel")
     net = qnn.sym.BinaryToReal(net, frame_integration=modulation, name="integrate")
     return mx.sym.LinearRegressionOutput(net, mx.sym.Variable("softmax_label"), name="image")

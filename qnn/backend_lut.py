@@ -17,8 +17,8 @@ def _layer(name, weight, mode, shape, in_nodes, options):
         raise ValueError("%s: weight must have 4, 8, 16, 32 or 64 entries a node, got shape %s" % (name, weight.shape))
     if mode not in INPUTS:
         raise ValueError("%s: mode is %s, got %r" % (name, ", ".join(INPUTS), mode))
-    fields = dict(outer=shape[0], inner=int(np.prod(shape[2:], dtype=int)), in_nodes=in_nodes, num_nodes=len(weight), n=n,
-                  input=INPUTS.index(mode), **options)
+    fields = dict(outer=shape[0], inner=int(np.prod(shape[2:], dtype=int)), in_nodes=in_nodes,
+                  num_nodes=len(weight), n=n, input=INPUTS.index(mode), **options)
     return weight, n, backend.ffi.new("qnn_lut_layer *", fields) if backend.is_native else None
 
 
@@ -50,15 +50,15 @@ def _options(batch_norm, binarize, lut_binarize, clip_weight, gamma, beta):
 
 def lut_forward(x, connections, weight, mode="smooth", batch_norm=True, binarize=True, lut_binarize=False,
                 clip_weight=True, gamma=0.3, beta=0.5, mean=None, var=None):
-    """(y, (mean, var)). See reference_lut.lut_forward. x: (outer, in_nodes, ...) float32; y: (outer, num_nodes, ...)."""
+    """(y, stats): x (outer, in_nodes, ...) -> y (outer, num_nodes, ...). See reference_lut.lut_forward."""
     name, options = "lut_forward", _options(batch_norm, binarize, lut_binarize, clip_weight, gamma, beta)
     weight, n, layer = _layer(name, weight, mode, np.shape(x), np.shape(x)[1], options)
     x, connections = _frames(name, x, connections, n, len(weight))
     stats = _stats(name, batch_norm, mean, var, len(weight))
     y = backend._empty((x.shape[0], len(weight)) + x.shape[2:], np.float32)
     f = backend._floats
-    backend._check(name, backend.lib.qnn_lut_train_forward(f(x), f(connections), f(weight), layer, mean is None, f(stats),
-                                                           f(y)))
+    backend._check(name, backend.lib.qnn_lut_train_forward(
+        f(x), f(connections), f(weight), layer, mean is None, f(stats), f(y)))
     return y, stats
 
 
@@ -70,7 +70,9 @@ def lut_backward(x, connections, weight, dy, mode="smooth", batch_norm=True, lut
     x, connections = _frames(name, x, connections, n, len(weight))
     dy = checks.array(name, "dy", dy, np.float32)
     checks.expect(name, "shape of dy", dy.shape, (x.shape[0], len(weight)) + x.shape[2:])
-    stats = np.zeros((2, len(weight)), np.float32) if stats is None else checks.array(name, "stats", stats, np.float32, 2)
+    stats = np.zeros((2, len(weight)), np.float32) if stats is None else stats
+    stats = checks.array(name, "stats", stats, np.float32, 2)
+    checks.expect(name, "shape of stats", stats.shape, (2, len(weight)))
     dx, dweight = (backend._empty(shape, np.float32) for shape in (x.shape, weight.shape))
     f = backend._floats
     backend._check(name, backend.lib.qnn_lut_train_backward(
@@ -88,6 +90,6 @@ def lut_tables(weight, mode="smooth", batch_norm=True, lut_binarize=False, clip_
         return reference_lut.lut_tables(weight, mode, batch_norm, lut_binarize, clip_weight, gamma, beta, mean, var)
     stats = _stats("lut_tables", batch_norm, mean, var, len(weight))
     tables = backend._empty((len(weight),), np.uint64)
-    backend._check("lut_tables", backend.lib.qnn_lut_train_tables(backend._floats(weight), layer, backend._floats(stats),
-                                                                  backend._words(tables)))
+    backend._check("lut_tables", backend.lib.qnn_lut_train_tables(
+        backend._floats(weight), layer, backend._floats(stats), backend._words(tables)))
     return tables

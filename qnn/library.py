@@ -17,8 +17,8 @@ def load():
 
 
 def install():
-    """Puts QActivation, QConvolution, QFullyConnected on mx.sym and mx.nd, as BMXNet scripts expect them; table layers on
-    qnn.sym, qnn.nd and qnn.gluon."""
+    """Puts QActivation, QConvolution, QFullyConnected on mx.sym and mx.nd, as BMXNet scripts expect them; table layers
+    on qnn.sym, qnn.nd and qnn.gluon."""
     from . import gluon, lut, ndarray, symbol
     for op, kind in lut.KINDS.items():
         setattr(symbol, op, lut.symbol_layer(kind))

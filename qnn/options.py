@@ -191,7 +191,8 @@ class ConvolutionOptions(_LayerOptions):
         self.convert("kernel", int_tuple, "a tuple of 1 to 3 sizes", lambda v: 1 <= len(v) <= 3 and min(v) > 0)
         rank = len(self.kernel)
         for argument, default, least in (("stride", 1, 1), ("dilate", 1, 1), ("pad", 0, 0)):
-            self.convert(argument, lambda v, default=default: (int_tuple(v) if v is not None else ()) or (default,) * rank,
+            self.convert(argument,
+                         lambda v, default=default: (int_tuple(v) if v is not None else ()) or (default,) * rank,
                          "%d numbers from %d on, as kernel has" % (rank, least),
                          lambda v, least=least: len(v) == rank and min(v) >= least)
         self.convert("num_filter", integer, "a number above 0", lambda v: v > 0)

@@ -4,9 +4,9 @@ against.
     y1 = sum_i W[i] prod_j (x_j if bit j of i else 1 - x_j),   i = 0..2^n - 1       (bit 0 of i: the node's input 0)
     y2 = ((y1 - mean) rstd) gamma + beta,   rstd = 1 / sqrt(max(var, 1e-5));  y = y2 > 0.5, or y2 clipped to 0..1
 
-Data are (frames, in_nodes), connections (num_nodes, n) integers, W (num_nodes, 2^n), all float32. The sum is evaluated as
-a tree of lerps, a + x (b - a), bit 0 first, each operation rounded to float32: C does the same, so tables decided here are
-those of the training graph, bit for bit. Source: BinaryBrain's StochasticLut and DifferentiableLut.
+Data are (frames, in_nodes), connections (num_nodes, n) integers, W (num_nodes, 2^n), all float32. The sum is evaluated
+as a tree of lerps, a + x (b - a), bit 0 first, each operation rounded to float32: C does the same, so tables decided
+here are those of the training graph, bit for bit. Source: BinaryBrain's StochasticLut and DifferentiableLut.
 """
 import numpy as np
 
@@ -80,8 +80,8 @@ def lut_backward(x, connections, weight, dy, mode="smooth", batch_norm=True, lut
                  gamma=0.3, beta=0.5, mean=None, var=None):
     """(dx, dW) in float64. The binarization passes the gradient; with batch_norm it stops where y2 leaves (0, 1).
 
-    dW[i] = sum_f dy1 prod_j (x_j if bit j of i else 1 - x_j);  dx_k = dy1 dy1/dx_k, added up over the nodes that read it.
-    Given mean and var are constants; else they are those of the frames and carry BatchNorm's gradient.
+    dW[i] = sum_f dy1 prod_j (x_j if bit j of i else 1 - x_j);  dx_k = dy1 dy1/dx_k, added up over the nodes that read
+    it. Given mean and var are constants; else they are those of the frames and carry BatchNorm's gradient.
     """
     inputs = lut_input(x, mode)[:, connections].astype(np.float64)
     table = used_table(weight, lut_binarize, clip_weight)
@@ -118,8 +118,8 @@ def moving(old, batch, momentum):
 
 def lut_tables(weight, mode="smooth", batch_norm=True, lut_binarize=False, clip_weight=True, gamma=0.3, beta=0.5,
                mean=None, var=None):
-    """(num_nodes,) uint64: bit i is the node's output where input j is bit j of i, BatchNorm's moving statistics and the
-    binarization included. A real-valued layer is read at 0 and 1."""
+    """(num_nodes,) uint64: bit i is the node's output where input j is bit j of i, BatchNorm's moving statistics and
+    the binarization included. A real-valued layer is read at 0 and 1."""
     n = int(np.log2(weight.shape[1]))
     low, high = LEVELS["hard" if mode == "real" else mode]
     x = np.where(corners(n), high, low)[None]  # (1, 2^n, n)
@@ -142,7 +142,7 @@ def unpack_tables(tables, n):
 
 
 def table_forward(x, connections, tables):
-    """Tables read as they are: x: (frames, in_nodes), a bit is x > 0.5. Returns (frames, num_nodes) float32 of 0 and 1."""
+    """Tables read as they are: x: (frames, in_nodes), a bit is x > 0.5. Returns (frames, num_nodes), 0 and 1."""
     bits = (np.asarray(x) > 0.5)[:, connections]
     index = (bits << np.arange(bits.shape[-1])).sum(-1).astype(np.uint64)
     return ((np.asarray(tables, np.uint64)[None] >> index) & np.uint64(1)).astype(np.float32)
@@ -190,8 +190,8 @@ def thermometer_grad(x, dy, frames, depth, low=0.0, high=1.0):
 def fit_thermometer(images, depth):
     """Thresholds fitted to data: quantiles (d + 1)/(depth + 1) of every column's values that are not its minimum.
 
-    images: (N, C) float. Returns (1, C, depth) float32. The minimum, MNIST's background, would else take most of them; a
-    constant column gets its value, so that its bits are 0.
+    images: (N, C) float. Returns (1, C, depth) float32. The minimum, MNIST's background, would else take most of them;
+    a constant column gets its value, so that its bits are 0.
     """
     images = np.asarray(images, np.float32)
     levels = (np.arange(depth) + 1.0) / (depth + 1)

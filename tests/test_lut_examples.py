@@ -51,7 +51,8 @@ def test_benchmark_reports_training(monkeypatch, capsys):
         backend.set_threads(threads)
     row, = json.loads(capsys.readouterr().out)["rows"]
     assert row["case"] == "train_images_per_s" and row["threads"] == 1 and row["value"] > 0
-    assert "train_images_per_s" in benchmark_lut.describe({"machine": {**benchmark_lut.benchmark.machine(1)}, "rows": [row]})
+    report = {"machine": benchmark_lut.benchmark.machine(1), "rows": [row]}
+    assert "train_images_per_s" in benchmark_lut.describe(report)
 
 
 def train(arguments):

@@ -16,7 +16,7 @@ def values(symbol, shape, seed=0):
     """An executor whose weights are random, and whose states are those of their initializers."""
     executor = symbol.simple_bind(mx.cpu(), data=shape, grad_req="write")
     random = np.random.RandomState(seed)
-    for name, array in executor.arg_dict.items():
+    for array in executor.arg_dict.values():
         array[:] = random.rand(*array.shape)
     attrs = symbol.attr_dict()
     for name, array in executor.aux_dict.items():
@@ -63,8 +63,8 @@ def test_stochastic_lut_has_the_numeric_gradient(mode):
     location = {"data": random.rand(5, 7) * 0.8 + 0.1, "lut_weight": random.rand(3, 16) * 0.8 + 0.1}
     wired = np.stack([random.permutation(7)[:4] for _ in range(3)]).astype(np.float32)
     nodes = ["data", "lut_weight"] if mode == "real" else ["lut_weight"]
-    mx.test_utils.check_numeric_gradient(net, location, {"lut_connections": wired}, grad_nodes=nodes, rtol=0.02, atol=2e-3,
-                                         numeric_eps=1e-2, dtype=np.float32)
+    mx.test_utils.check_numeric_gradient(net, location, {"lut_connections": wired}, grad_nodes=nodes, rtol=0.02,
+                                         atol=2e-3, numeric_eps=1e-2, dtype=np.float32)
 
 
 def test_arrays_and_blocks_equal_symbols():
@@ -188,7 +188,8 @@ def test_extracted_tables_are_the_network(kind, n):
 
 
 def test_learned_connections_harden_to_the_same_numbers():
-    net = qnn.sym.DifferentiableLut(mx.sym.Variable("data"), num_nodes=10, in_units=30, connection="learned", name="lut")
+    net = qnn.sym.DifferentiableLut(mx.sym.Variable("data"), num_nodes=10, in_units=30, connection="learned",
+                                    name="lut")
     net = qnn.sym.DifferentiableLut(net, num_nodes=4, in_units=10, name="out")
     executor, random = values(net, (50, 30))
     executor.forward(is_train=True)
@@ -256,7 +257,8 @@ def test_binary_lut_reads_its_table():
     executor, _ = values(net, (100, 9))
     x, wired = executor.arg_dict["data"].asnumpy(), executor.aux_dict["lut_connections"].asnumpy().astype(int)
     assert net.list_arguments() == ["data"]
-    np.testing.assert_array_equal(executor.forward(is_train=True)[0].asnumpy(), reference_lut.table_forward(x, wired, given))
+    y = executor.forward(is_train=True)[0].asnumpy()
+    np.testing.assert_array_equal(y, reference_lut.table_forward(x, wired, given))
 
 
 def test_locks_and_scopes():

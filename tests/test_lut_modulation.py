@@ -27,7 +27,8 @@ def test_real_to_binary(shape, frames, depth):
     x = (RANDOM.rand(*shape) * 1.4 - 0.2).astype(np.float32)
     limits = reference_lut.uniform_thresholds(frames, depth)
     dy = RANDOM.randn(shape[0] * frames, shape[1] * depth, *shape[2:]).astype(np.float32)
-    y, dx = run(lambda v: qnn.nd.RealToBinary(v, frame_modulation=frames, depth=depth, thresholds=mx.nd.array(limits)), x, dy)
+    options = dict(frame_modulation=frames, depth=depth, thresholds=mx.nd.array(limits))
+    y, dx = run(lambda v: qnn.nd.RealToBinary(v, **options), x, dy)
     np.testing.assert_array_equal(y, reference_lut.thermometer(x, limits))
     np.testing.assert_allclose(dx, reference_lut.thermometer_grad(x, dy, frames, depth), atol=1e-5)
 

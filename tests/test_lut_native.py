@@ -32,7 +32,9 @@ def case(frames, in_nodes, num_nodes, n, seed=0):
 def plain_sum(x, table):
     """The definition as it is written."""
     n = x.shape[-1]
-    return sum(table[i] * np.prod([x[..., j] if i >> j & 1 else 1 - x[..., j] for j in range(n)], 0) for i in range(2 ** n))
+    def product(i):
+        return np.prod([x[..., j] if i >> j & 1 else 1 - x[..., j] for j in range(n)], 0)
+    return sum(table[i] * product(i) for i in range(2 ** n))
 
 
 @pytest.mark.parametrize("n", range(2, 7))

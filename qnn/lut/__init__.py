@@ -16,5 +16,5 @@ from .tables import harden, wiring_of
 
 KINDS = {kind.op: kind for kind in layers.LAYERS + modulation.LAYERS + spatial.LAYERS}
 
-__all__ = ["KINDS", "Convolution2d", "Convolution2dBlock", "LutAdam", "clamp", "gluon_layer", "harden", "modes", "ndarray_layer", "symbol_layer",
-           "wiring_of"]
+__all__ = ["KINDS", "Convolution2d", "Convolution2dBlock", "LutAdam", "clamp", "gluon_layer", "harden", "modes",
+           "ndarray_layer", "symbol_layer", "wiring_of"]

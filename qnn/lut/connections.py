@@ -46,7 +46,8 @@ def depthwise(in_shape, out_shape, n, seed):
 def pointwise(in_shape, out_shape, n, seed):
     """Random over the channels of a pixel. Shapes (C, H, W) and (D, H, W)."""
     size = int(np.prod(in_shape[1:]))
-    _need(tuple(in_shape[1:]) == tuple(out_shape[1:]), "pointwise keeps the pixels, got %r and %r" % (in_shape, out_shape))
+    _need(tuple(in_shape[1:]) == tuple(out_shape[1:]),
+          "pointwise keeps the pixels, got %r and %r" % (in_shape, out_shape))
     seeds = np.random.RandomState(seed).randint(2 ** 31, size=size)
     per_pixel = [random(in_shape[0], out_shape[0], n, s) * size + p for p, s in enumerate(seeds)]
     return np.stack(per_pixel, 1).reshape(-1, n)
@@ -71,7 +72,8 @@ def check(connections, in_units, num_nodes, n):
     wrong = np.argwhere((array < 0) | (array >= in_units) | (array != np.floor(array)))
     if len(wrong):
         node, k = wrong[0]
-        raise ValueError("input %d of node %d is wired to %s, inputs are 0..%d" % (k, node, array[node, k], in_units - 1))
+        raise ValueError("input %d of node %d is wired to %s, inputs are 0..%d"
+                         % (k, node, array[node, k], in_units - 1))
     return array.astype(np.int64)
 
 

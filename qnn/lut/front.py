@@ -1,6 +1,6 @@
-"""Front ends: a layer's options class as a function on symbols, a function on arrays and a gluon block, all of one formula.
+"""Front ends: a layer's options class as a function on symbols, a function on arrays and a gluon block.
 
-    symbol_layer(DifferentiableLut)(data, num_nodes=8, in_units=64, name="lut1")   creates lut1_weight, lut1_connections ...
+    symbol_layer(DifferentiableLut)(data, num_nodes=8, in_units=64, name="lut1")      creates lut1_weight ...
     ndarray_layer(DifferentiableLut)(data, num_nodes=8, in_units=64, weight=w, connections=c, ...)
     gluon_layer(DifferentiableLut)(num_nodes=8, in_units=64)
 

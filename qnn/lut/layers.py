@@ -8,7 +8,7 @@
 Formulas: qnn/reference_lut.py. Bits are 0 and 1. Source: BinaryBrain; learned connections: DWN (arXiv:2410.11112).
 """
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
 import mxnet as mx
 
@@ -26,16 +26,17 @@ class StochasticLut(WiredOptions):
     """Layer of tables with n inputs, (N, in_units) -> (N, num_nodes); 2^n trained entries W a node, of initial value
     Normal(0.5, init_sigma).
 
-    binary: inputs are bits, x > 0.5, and enter as 0.25 and 0.75 (smooth), which lets the gradient reach all entries, or as
-    0 and 1; else x is clipped to 0..1. binarize: y is a bit, y1 > 0.5. lut_binarize: W > 0.5 instead of W in forward and
-    dx. batch_norm, gamma, beta, momentum: ((y1 - mean) rstd) gamma + beta before; gradient then stops outside (0, 1).
-    connection="learned": every input of a node chooses among all in_units by scores, which are trained; harden() ends it.
-    parameter_lock: no gradient of W, moving statistics in training too. backward_break: no gradient of data.
+    binary: inputs are bits, x > 0.5, and enter as 0.25 and 0.75 (smooth), which lets the gradient reach all entries, or
+    as 0 and 1; else x is clipped to 0..1. binarize: y is a bit, y1 > 0.5. lut_binarize: W > 0.5 instead of W in forward
+    and dx. batch_norm, gamma, beta, momentum: ((y1 - mean) rstd) gamma + beta before; gradient then stops outside (0,
+    1).
+    connection="learned": every input of a node chooses among all in_units by scores, which are trained; harden() ends
+    it. parameter_lock: no gradient of W, moving statistics in training too. backward_break: no gradient of data.
     Raises OptionError.
     """
 
     op = "StochasticLut"
-    kinds = WiredOptions.kinds + ("learned",)
+    kinds: ClassVar[tuple] = (*WiredOptions.kinds, "learned")
     binary: bool = False
     smooth: bool = True
     binarize: Optional[bool] = None
@@ -144,8 +145,9 @@ class DifferentiableLut(StochasticLut):
 
 @dataclass
 class BinaryLut(WiredOptions):
-    """Layer of fixed tables: bits (x > 0.5) in, bits out. tables: (num_nodes,) numbers, bit i the output for index i, or
-    None: they come with the parameters (`table`, (num_nodes, 2^n) of 0 and 1). Gradient of data: of the multilinear form."""
+    """Layer of fixed tables: bits (x > 0.5) in, bits out. tables: (num_nodes,) numbers, bit i the output for index i,
+    or None: they come with the parameters (`table`, (num_nodes, 2^n) of 0 and 1). Gradient of data: of the multilinear
+    form."""
 
     op = "BinaryLut"
     tables: Any = None
@@ -154,7 +156,8 @@ class BinaryLut(WiredOptions):
         super().__post_init__()
         if self.tables is not None:
             limit = 1 << (1 << self.n)
-            self.convert("tables", lambda v: [int(t) for t in v], "%d numbers below 2^%d" % (self.num_nodes, 1 << self.n),
+            self.convert("tables", lambda v: [int(t) for t in v],
+                         "%d numbers below 2^%d" % (self.num_nodes, 1 << self.n),
                          lambda v: len(v) == self.num_nodes and all(0 <= t < limit for t in v))
 
     def attributes(self):
@@ -174,8 +177,8 @@ class BinaryLut(WiredOptions):
 
 @dataclass
 class MicroMlp(StochasticLut):
-    """Nodes that are small networks, y1 = W1 . relu(W0 x + b0) + b1 with `hidden` units, on bits 0 and 1: a network of n
-    bits is a table of 2^n entries, so it is trained as one. Then BatchNorm and binarization, as DifferentiableLut.
+    """Nodes that are small networks, y1 = W1 . relu(W0 x + b0) + b1 with `hidden` units, on bits 0 and 1: a network of
+    n bits is a table of 2^n entries, so it is trained as one. Then BatchNorm and binarization, as DifferentiableLut.
 
     Weights: Uniform(1/sqrt(n)). The gradient of data is the table's slope between 0 and 1.
     """

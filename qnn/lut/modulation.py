@@ -67,7 +67,7 @@ class RealToBinary(LayerOptions):
 
 @dataclass
 class BinaryToReal(LayerOptions):
-    """Mean of a modulated signal: over frame_integration consecutive frames, and over the nodes d K + k of a value k."""
+    """Mean of a modulated signal: over frame_integration consecutive frames, and over nodes d K + k of value k."""
 
     op = "BinaryToReal"
     frame_integration: int = 1
@@ -102,8 +102,8 @@ class Reduce(LayerOptions):
 
 @dataclass
 class GroupSum(LayerOptions):
-    """Popcount head: class k has nodes k G .. k G + G - 1; scores are sums over `temperature`, which softens softmax and
-    leaves the order."""
+    """Popcount head: class k has nodes k G .. k G + G - 1; scores are sums over `temperature`, which softens softmax
+    and leaves the order."""
 
     op = "GroupSum"
     num_classes: int = 0

@@ -3,7 +3,8 @@
     module.fit(..., optimizer="lutadam", optimizer_params={"learning_rate": 1e-3})
     trainer = mx.gluon.Trainer(net.collect_params(), "lutadam", {"learning_rate": 1e-3})
 
-Forward clips what it reads, so other optimizers work as well; an entry that has wandered off only needs as long to return.
+Forward clips what it reads, so other optimizers work as well; an entry that has wandered off only needs as long to
+return.
 """
 import mxnet as mx
 

@@ -1,13 +1,13 @@
 """Options of table layers: arguments checked once, one error sentence each; the same for sym, nd and gluon.
 
-A layer is an options class with `parameters()`, what it keeps besides its input, and `compute(build, data, parameters)`,
-its formula in MXNet's operators; front.py makes the functions and blocks of it.
+A layer is an options class with `parameters()`, what it keeps besides its input, and `compute(build, data,
+parameters)`, its formula in MXNet's operators; front.py makes the functions and blocks of it.
 """
 import zlib
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple, Optional
+from typing import Any, ClassVar, NamedTuple, Optional
 
 import numpy as np
 
@@ -91,7 +91,7 @@ class WiredOptions(LayerOptions):
     flatten: bool = True
     given: Any = field(default=None, init=False, repr=False)
 
-    kinds = connections.KINDS
+    kinds: ClassVar[tuple] = connections.KINDS
 
     def __post_init__(self):
         for shape, units in (("in_shape", "in_units"), ("out_shape", "num_nodes")):

@@ -75,7 +75,7 @@ class StochasticMaxPooling(Window):
         zeros = build("_rminus_scalar", data, scalar=1.0)
         for i in range(kh):
             for j in range(kw):
-                part = build("slice", zeros, begin=(None, None, i, j), end=(None, None, None, None), step=(1, 1, kh, kw))
+                part = build("slice", zeros, begin=(None, None, i, j), end=(None,) * 4, step=(1, 1, kh, kw))
                 product = part if product is None else build("elemwise_mul", product, part)
         return build("_rminus_scalar", product, scalar=1.0)
 
@@ -98,7 +98,7 @@ class Shuffle(LayerOptions):
 
 @dataclass
 class UpSampling(LayerOptions):
-    """Every pixel becomes a scale x scale block of its copies (fill), or of zeros around it at (scale // 2, scale // 2)."""
+    """Every pixel becomes a scale x scale block of its copies (fill), or of zeros with the pixel in the middle."""
 
     op = "UpSampling"
     scale: int = 2
@@ -138,7 +138,8 @@ class InsertBitError(LayerOptions):
         """Dropout of ones is 0 where a bit is hit, and has no zeros in inference."""
         ones = build("ones_like", build("BlockGrad", data))
         hit = build("_equal_scalar", build("Dropout", ones, p=self.error_rate), scalar=0.0)
-        gain = build("_rminus_scalar", build("_mul_scalar", hit, scalar=2.0 if self.mask_mode == "flip" else 1.0), scalar=1.0)
+        loss = build("_mul_scalar", hit, scalar=2.0 if self.mask_mode == "flip" else 1.0)
+        gain = build("_rminus_scalar", loss, scalar=1.0)
         kept = build("elemwise_mul", data, gain)
         return build("elemwise_add", kept, hit) if self.mask_mode == "flip" else kept
 

@@ -38,7 +38,7 @@ def scores_of(node):
 
 
 def wiring_of(node, params):
-    """(num_nodes, n) int64: the inputs of the layer that its nodes read. params: {name: array}, arguments and states."""
+    """(num_nodes, n) int64: the inputs that the layer's nodes read. params: {name: array}, arguments and states."""
     connections = _array(params, source_of(node, 2)).astype(np.int64)
     scores = scores_of(node)
     return connections if scores is None else _array(params, scores).argmax(1).astype(np.int64)[connections]
@@ -67,8 +67,8 @@ def _array(params, name):
 
 
 def harden(symbol, arg_params, aux_params):
-    """Ends learned connections: the graph reads its inputs directly, connections are the winners of the scores, which are
-    gone. The same numbers, without the products. Returns (symbol, arg_params, aux_params), new ones."""
+    """Ends learned connections: the graph reads its inputs directly, connections are the winners of the scores, which
+    are gone. The same numbers, without the products. Returns (symbol, arg_params, aux_params), new ones."""
     import mxnet as mx
     graph = Graph.from_json(symbol.tojson())
     args, auxs = dict(arg_params), dict(aux_params)
