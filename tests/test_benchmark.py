@@ -161,7 +161,7 @@ def test_cpu_model(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, sentence", [
-    (["gem"], 'unknown benchmark "gem"; known: conv, fc, gemm, model, train'),
+    (["gem"], 'unknown benchmark "gem"; known: conv, fc, gemm, lut, model, train'),
     (["gemm", "--peer", "torch"], 'unknown peer "torch"; known:'),
     (["gemm", "--isa", "mmx"], "--isa=mmx is not an instruction set of qnn"),
     (["gemm", "--only", "nothing"], "--only nothing is in the name of no case of gemm"),
