@@ -21,6 +21,7 @@ INT64 = str(DTYPES.index("int64"))
 PACKED = {"_qnn_packed_convolution": "packed QConvolution", "_qnn_packed_fully_connected": "packed QFullyConnected",
           "_qnn_bits_convolution": "bits to bits", "_qnn_float_convolution": "bits to floats"}
 BETWEEN = {"_qnn_pack": "floats to bits", "_qnn_bits_max_pool": "Pooling of bits"}
+QUANTIZED = ("QActivation", "QConvolution", "QFullyConnected")
 FLOAT = ("Convolution", "FullyConnected", "Deconvolution", "Convolution_v1")
 
 
@@ -47,7 +48,7 @@ class Cost:
 
 def cost_of(node, shapes, counted):
     """The Cost of a node. shapes: {node: [output shapes]}; counted: variables to leave out, those met here get in."""
-    if "__qnn_act_bit__" in node.attrs:
+    if node.attrs.get("__qnn_op__") in QUANTIZED:
         return _quantized(node, shapes, counted)
     if "__qnn_op__" in node.attrs:  # a layer of qnn.lut: float32 tables, scores and states
         cost = Cost(node.attrs["__qnn_op__"])

@@ -9,8 +9,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"qnn": "qnn", "qnn.converter": "converter", "qnn.model_zoo": "model_zoo"}  # as setup.py maps them
 APPLICATIONS = ("qnn.converter", "qnn.model_zoo")
 NO_MXNET = ("qnn.reference", "qnn.reference_quantizers", "qnn.reference_planes", "qnn.quantizers_base", "qnn.bits",
-            "qnn.graph", "qnn.files", "qnn.options", "qnn.backend", "qnn.compat", "qnn.backend_images", "qnn.backend_lut",
-            "qnn.reference_lut", "qnn.lut.connections", "qnn.errors",
+            "qnn.graph", "qnn.files", "qnn.options", "qnn.backend", "qnn.compat", "qnn.backend_images",
+            "qnn.backend_lut", "qnn.reference_lut", "qnn.lut.connections", "qnn.errors",
             "qnn.cli")  # qnn.cli and its parts: not even before MXNet is needed
 LEAVES = {  # everything of qnn that they may import
           "qnn.bits": (), "qnn.files": (), "qnn.options": ("qnn.quantizers",), "qnn.errors": (), "qnn.compat": (),
