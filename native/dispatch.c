@@ -10,6 +10,7 @@
   qnn_encode_ukernel qnn_encode_ukernel__##isa;            \
   qnn_finish_ukernel qnn_finish_ukernel__##isa;            \
   qnn_threshold_ukernel qnn_threshold_ukernel__##isa;      \
+  extern const qnn_lut_kernels qnn_lut_kernels__##isa;     \
   static bool isa##_is_usable(void) { return usable; }
 #define QNN_ISA_MISSING(isa)
 #include "kernels/isa.inc"
@@ -18,8 +19,9 @@
 
 #define QNN_ISA(isa, mr, tmr, nr, usable)                                                                       \
   {#isa, isa##_is_usable, mr, tmr, nr, qnn_xgemm_ukernel__##isa, qnn_tgemm_ukernel__##isa,                      \
-   qnn_pack_ukernel__##isa, qnn_encode_ukernel__##isa, qnn_finish_ukernel__##isa, qnn_threshold_ukernel__##isa},
-#define QNN_ISA_MISSING(isa) {#isa, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL},
+   qnn_pack_ukernel__##isa, qnn_encode_ukernel__##isa, qnn_finish_ukernel__##isa, qnn_threshold_ukernel__##isa, \
+   &qnn_lut_kernels__##isa},
+#define QNN_ISA_MISSING(isa) {#isa, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
 static const qnn_isa table[] = {
 #include "kernels/isa.inc"
 };

@@ -91,6 +91,22 @@ typedef struct {
 typedef void qnn_threshold_ukernel(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
                                    const qnn_limits *limits, unsigned char *out, size_t stride);
 
+/* Look-up tables on slices: a slice is one signal of 64 * lanes samples, sample i in bit i%64 of word i/64. Slices of
+ * consecutive signals follow each other, aligned to their size. */
+typedef struct {
+  size_t lanes;
+  /* Rows of `num_words` words, `stride` words apart -> slices of 64 * num_words signals; rows behind num_samples are 0. */
+  void (*transpose)(const uint64_t *rows, size_t stride, size_t num_words, size_t num_samples, uint64_t *slices);
+  /* Bits of 64 samples: word 0 of slice i = samples with columns[features[i]][sample] >= levels[i]. */
+  void (*compare)(const uint8_t *columns, size_t num_bits, const int32_t *features, const uint16_t *levels,
+                  uint64_t *slices);
+  /* All nodes, in order; slices of the inputs are there. */
+  void (*evaluate)(const qnn_lut_network *network, uint64_t *slices);
+  /* Ones among `n` < 2^31 signals, as binary numbers: slices of the digits, lowest first. Returns their number, at most
+   * 32. */
+  size_t (*count)(const uint64_t *slices, const int32_t *signals, size_t n, uint64_t *digits);
+} qnn_lut_kernels;
+
 typedef struct {
   const char *name;
   bool (*is_usable)(void);    /* NULL: not built */
@@ -100,6 +116,7 @@ typedef struct {
   qnn_encode_ukernel *encode;
   qnn_finish_ukernel *finish;
   qnn_threshold_ukernel *threshold;
+  const qnn_lut_kernels *lut;
 } qnn_isa;
 
 const qnn_isa *qnn_isa_active(void);

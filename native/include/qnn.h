@@ -227,6 +227,40 @@ qnn_status qnn_thermometer(const float *x, size_t outer, size_t channels, size_t
 /* Its straight-through gradient: dx = sum over f, d of dy / (high - low) where low <= x <= high, else 0. */
 qnn_status qnn_thermometer_grad(const float *x, const float *dy, size_t outer, size_t channels, size_t inner, size_t frames,
                                 size_t depth, float low, float high, float *dx);
+/* ---- networks of look-up tables, evaluated bit-sliced: 64 samples of a signal in a word --------------------------------- */
+
+/* Signals: 0 .. num_inputs-1 are the bits of a sample, num_inputs + k is node k.
+ * Node: y = bit sum_j x_j << j of its table, x_j the signal connections[k][j], j < arities[k].
+ * Head: score s = number of ones among the signals outputs[starts[s]] .. outputs[starts[s+1] - 1], summed over frames. */
+typedef struct {
+  size_t num_inputs, num_nodes, num_outputs, num_scores;
+  size_t num_frames;            /* evaluations of one sample, on bits of their own */
+  const uint8_t *arities;       /* [num_nodes], 0..6 */
+  const int32_t *connections;   /* [num_nodes][6] earlier signals; ignored behind the arity */
+  const uint64_t *tables;       /* [num_nodes] */
+  const int32_t *outputs;       /* [num_outputs] signals, those of one score behind each other */
+  const int32_t *starts;        /* [num_scores + 1], from 0 to num_outputs, rising */
+} qnn_lut_network;
+
+/* Samples: one of bits, bytes and floats. Bit i of frame f is x[features[i]] >= levels[f][i] for bytes, and
+ * x[features[i]] > thresholds[f][i] for floats (NaN gives 0). */
+typedef struct {
+  const uint64_t *bits;         /* [samples][num_frames][ceil(num_inputs/64)] */
+  const uint8_t *bytes;         /* [samples][num_features] */
+  const float *floats;          /* [samples][num_features] */
+  size_t num_features;
+  const int32_t *features;      /* [num_inputs], 0 .. num_features-1 */
+  const uint16_t *levels;       /* [num_frames][num_inputs], 0 (always) .. 256 (never) */
+  const float *thresholds;      /* [num_frames][num_inputs] */
+} qnn_lut_samples;
+
+/* QNN_OK if all indices are in range and every node reads earlier signals only; qnn_lut_run relies on it. input may be
+ * NULL. */
+qnn_status qnn_lut_check(const qnn_lut_network *network, const qnn_lut_samples *input);
+
+/* scores: [samples][num_scores]; classes: [samples], the first largest score. One of them may be NULL. */
+qnn_status qnn_lut_run(const qnn_lut_network *network, const qnn_lut_samples *input, size_t samples, int32_t *scores,
+                       int32_t *classes);
 
 /* ---- benchmarks: what measurements are compared with ------------------------------------------------------------------ */
 

@@ -410,6 +410,56 @@ static size_t test_pool_of_codes(void) {
   return bad;
 }
 
+/* A network of every arity, frames and both heads, from bits and from bytes, node by node. */
+static size_t test_lut(void) {
+  enum { inputs = 70, nodes = 60, features = 33, frames = 2, scores = 3, samples = 577 };
+  uint8_t arities[nodes], *x = malloc(samples * features);
+  int32_t connections[nodes * 6], outputs[nodes], starts[scores + 1] = {0, 1, 1, nodes}, sources[inputs];
+  uint64_t tables[nodes], *bits = calloc(samples * frames * 2, 8);
+  uint16_t levels[frames * inputs];
+  int32_t *found = malloc(samples * scores * 4), *classes = malloc(samples * 4), *again = malloc(samples * scores * 4);
+  size_t bad = 0;
+  for (size_t k = 0; k < nodes; ++k) {
+    arities[k] = (uint8_t)(k % 7), tables[k] = random_word(), outputs[k] = (int32_t)(random_word() % (inputs + nodes));
+    for (size_t j = 0; j < 6; ++j) connections[6 * k + j] = (int32_t)(random_word() % (inputs + k));
+  }
+  for (size_t i = 0; i < inputs; ++i) sources[i] = (int32_t)(random_word() % features);
+  for (size_t i = 0; i < frames * inputs; ++i) levels[i] = (uint16_t)(random_word() % 257);
+  for (size_t i = 0; i < samples * features; ++i) x[i] = (uint8_t)random_word();
+  for (size_t i = 0; i < samples * frames * inputs; ++i) {
+    const size_t row = i / inputs, bit = i % inputs;
+    const uint64_t one = x[row / frames * features + (size_t)sources[bit]] >= levels[row % frames * inputs + bit];
+    bits[row * 2 + bit / 64] |= one << bit % 64;
+  }
+  const qnn_lut_network net = {inputs, nodes, nodes, scores, frames, arities, connections, tables, outputs, starts};
+  const qnn_lut_samples packed = {.bits = bits};
+  const qnn_lut_samples bytes = {.bytes = x, .num_features = features, .features = sources, .levels = levels};
+  bad += qnn_lut_check(&net, &packed) || qnn_lut_check(&net, &bytes);
+  bad += qnn_lut_run(&net, &packed, samples, found, classes) || qnn_lut_run(&net, &bytes, samples, again, NULL);
+  bad += memcmp(found, again, samples * scores * 4) != 0;
+  for (size_t n = 0; n < samples; ++n) {
+    int32_t want[scores] = {0}, best = 0;
+    for (size_t f = 0; f < frames; ++f) {
+      int signals[inputs + nodes];
+      for (size_t i = 0; i < inputs; ++i) signals[i] = (int)bit_of(bits + (n * frames + f) * 2, i);
+      for (size_t k = 0; k < nodes; ++k) {
+        size_t index = 0;
+        for (size_t j = 0; j < arities[k]; ++j) index |= (size_t)signals[connections[6 * k + j]] << j;
+        signals[inputs + k] = (int)(tables[k] >> index & 1);
+      }
+      for (int s = 0; s < scores; ++s)
+        for (int32_t o = starts[s]; o < starts[s + 1]; ++o) want[s] += signals[outputs[o]];
+    }
+    for (int s = 0; s < scores; ++s) {
+      bad += found[n * scores + (size_t)s] != want[s];
+      if (want[s] > want[best]) best = s;
+    }
+    bad += classes[n] != best;
+  }
+  free(x), free(bits), free(found), free(classes), free(again);
+  return bad;
+}
+
 int main(void) {
   qnn_set_threads(1);
   for (size_t i = 0; i < qnn_isa_count(); ++i) {
@@ -424,6 +474,7 @@ int main(void) {
     report("groups", isa, test_groups());
     report("thresholds", isa, test_thresholds());
     report("pool", isa, test_pool());
+    report("lut", isa, test_lut());
     report("planes", isa, test_planes());
     report("pool of codes", isa, test_pool_of_codes());
   }
