@@ -20,6 +20,8 @@ _PUBLIC = {  # name: module that holds it, and what it is called there (None: th
     "quantizers": ("quantizers", None), "losses": ("losses", None), "metrics": ("metrics", None),
     "optimizers": ("optimizers", None), "callbacks": ("callbacks", None),
     "lut": ("lut", None),
+    "LutNetwork": ("lut_network", "LutNetwork"), "LutLayer": ("lut_network", "LutLayer"),
+    "LutModel": ("lut_model", "LutModel"),
 }
 __all__ = sorted(_PUBLIC) + ["convert", "start", "__version__"]
 

@@ -16,11 +16,16 @@ EXECUTORS = 4  # bound batch shapes that a Model keeps
 
 
 def load(prefix, epoch, ctx=None):
-    """Reads PREFIX-symbol.json and PREFIX-EEEE.params and returns a Model.
+    """Reads PREFIX-symbol.json and PREFIX-EEEE.params and returns a Model; of a LUT network, a LutModel.
 
     Raises OSError, or ValueError naming the file and the operator or parameter that is wrong.
     """
-    return Model(*checkpoint.read(prefix, epoch), source=checkpoint.paths(prefix, epoch)[1], ctx=ctx)
+    from .lut_files import OPERATOR
+    from .lut_model import LutModel
+    found = checkpoint.read(prefix, epoch)
+    operators = [node.op for node in Graph.from_json(found[0].tojson()).nodes()]
+    kind = LutModel if operators.count(OPERATOR) == 1 else Model
+    return kind(*found, source=checkpoint.paths(prefix, epoch)[1], ctx=ctx)
 
 
 class Model:
