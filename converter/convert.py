@@ -8,8 +8,10 @@ from qnn.graph import Graph
 
 from .load_bmxnet import load_bmxnet
 from .load_bnn_pynq import load_bnn_pynq
+from .load_lut import table_nodes
 from .model import Model
 from .passes import FUSION, PACKING
+from .passes.pack_luts import PackLuts
 from .report import Report
 
 SOURCES = ("mxnet", "bmxnet", "bnn-pynq")
@@ -84,7 +86,7 @@ def run_passes(graph, args, auxs, is_fused=True, observe=None):
     """
     model = Model(graph, args, auxs, Report())
     model.report.total_before = sum(v.nbytes for params in model.used_params() for v in params.values())
-    passes = PACKING + (FUSION if is_fused else [])
+    passes = [PackLuts] if table_nodes(graph) else PACKING + (FUSION if is_fused else [])
     for number, kind in enumerate(passes, 1):
         changes = kind().apply(model)
         if observe is not None:
