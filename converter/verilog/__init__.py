@@ -1,0 +1,1 @@
+"""qnn.converter.verilog: a packed model becomes synthesizable Verilog that computes the same bits."""
