@@ -18,10 +18,10 @@ class Model:
         self.graph, self.arg_params, self.aux_params, self.report = graph, dict(arg_params), dict(aux_params), report
         self.packed_params = {}
         self.data_codes, self.plane_terms, self._thresholds = {}, {}, {}
-        params = {**self.arg_params, **self.aux_params}
         for node in graph.nodes():  # MXNet overruns a buffer where a native operator has an input of unknown rank
-            if node.is_variable and node.name in params:
-                node.attrs.setdefault("__shape__", str(params[node.name].shape))
+            source = node.inputs[0][0] if "__qnn_input__" in node.attrs else None
+            if source is not None and source.is_variable and source.name in self.arg_params:
+                source.attrs.setdefault("__shape__", str(self.arg_params[source.name].shape))
 
     def parameter(self, name, layer):
         """The float32 array `name`, read for `layer`. Raises ValueError naming the layer when it is missing or
