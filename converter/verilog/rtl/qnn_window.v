@@ -104,7 +104,7 @@ module qnn_window #(
   wire signed [PB-1:0] wrapped_base = next_base_at >= RING ? next_base_at - RING : next_base_at;
   /* verilator lint_on UNUSEDSIGNAL */
 
-  wire is_here = (~is_inside || offset < held) && (~ends_row || freed <= held);
+  wire is_here = level != {LB{1'b0}} && (~is_inside || offset < held) && (~ends_row || freed <= held);
   wire enable = ~m_axis_tvalid | m_axis_tready;
   wire step = enable & is_here;
   wire write = s_axis_tvalid & s_axis_tready;
