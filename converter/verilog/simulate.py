@@ -38,7 +38,7 @@ def run(command, folder, timeout=3600):
 
 def build_iverilog(folder, sources, top, defines=(), out="sim.vvp"):
     """Compiles with Icarus; returns the command that runs the simulation."""
-    run(["iverilog", "-g2005", "-Wall", "-Wno-timescale", "-pRECURSIVE_MOD_LIMIT=200", "-s", top, "-o", str(out)]
+    run(["iverilog", "-g2005", "-Wall", "-pRECURSIVE_MOD_LIMIT=200", "-s", top, "-o", str(out)]
         + ["-D" + name for name in defines] + list(map(str, sources)), folder)
     return ["vvp", "-n", str(out)]
 

@@ -5,8 +5,7 @@ data of idle cycles, resets in the middle of the stream, and a look at tdata and
 line it prints begins with PASS or FAIL.
 """
 
-TEXT = """`timescale 1ns / 1ps
-// Testbench of @TITLE@: compares every beat with the golden vectors, then prints PASS or FAIL.
+TEXT = """// Testbench of @TITLE@: compares every beat with the golden vectors, then prints PASS or FAIL.
 // +images=N  +gap=PERCENT (idle source)  +stall=PERCENT (sink not ready)  +resets=N (in mid stream)  +seed=N
 module @NAME@;
   localparam IN_BITS = @IN_BITS@;
@@ -42,13 +41,9 @@ module @NAME@;
 
   integer images = IMAGES, gap = 0, stall = 0, resets = 0, seed = 1;
   integer sent = 0, received = 0, errors = 0, cycle = 0, idle = 0, quiet = 0;
-  integer until_reset = 0, first_in = -1, first_out = 0, last_out = 0, next, status;
+  integer until_reset = 4, first_in = -1, first_out = 0, last_out = 0, draw, status;
   reg was_stalled = 1'b0;
   reg [OUT_BITS-1:0] held;
-
-  function integer percent(input integer unused);
-    percent = $unsigned($random(seed)) % 100;
-  endfunction
 
   initial begin
     $readmemh("@INPUTS@", inputs);
@@ -59,7 +54,6 @@ module @NAME@;
     status = $value$plusargs("resets=%d", resets);
     status = $value$plusargs("seed=%d", seed);
     if (images > IMAGES) images = IMAGES;
-    until_reset = 4;
   end
 
   task finish_with(input integer is_good);
@@ -77,11 +71,13 @@ module @NAME@;
     if (until_reset > 0) until_reset <= until_reset - 1;
     if (until_reset == 1 && !aresetn) begin
       aresetn <= 1'b1;
-      if (resets > 0) until_reset <= 2 + $unsigned($random(seed)) % (2 * PATIENCE / 100 + IN_BEATS + OUT_BEATS);
+      draw = $unsigned($random(seed)) % (2 * PATIENCE / 100 + IN_BEATS + OUT_BEATS);
+      if (resets > 0) until_reset <= 2 + draw;
     end else if (until_reset == 1) begin
       aresetn <= 1'b0;
       resets = resets - 1;
-      until_reset <= 1 + $unsigned($random(seed)) % 3;
+      draw = $unsigned($random(seed)) % 3;
+      until_reset <= 1 + draw;
     end
 
     // source
@@ -96,7 +92,8 @@ module @NAME@;
         if (first_in < 0) first_in = cycle;
       end
       if (!s_axis_tvalid || s_axis_tready) begin
-        if (sent < images * IN_BEATS && percent(0) >= gap) begin
+        draw = $unsigned($random(seed)) % 100;
+        if (sent < images * IN_BEATS && draw >= gap) begin
           s_axis_tvalid <= 1'b1;
           s_axis_tdata  <= inputs[sent];
         end else begin
@@ -107,7 +104,8 @@ module @NAME@;
     end
 
     // sink
-    m_axis_tready <= percent(0) >= stall;
+    draw = $unsigned($random(seed)) % 100;
+    m_axis_tready <= draw >= stall;
     if (!aresetn) begin
       received = 0;
       idle = 0;
