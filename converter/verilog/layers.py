@@ -150,6 +150,7 @@ class Network:
     host_after: list = field(default_factory=list)
     argmax_reason: str = ""
     source: object = None
+    family = __package__ + ".xnor"
 
     @property
     def code_bits(self):

@@ -14,6 +14,11 @@ class SimulationError(ValueError):
     """A tool failed, or is missing; the message has its last lines."""
 
 
+def has(tool):
+    """True where a tool is installed."""
+    return shutil.which(tool) is not None
+
+
 def need(tool):
     """Path of a tool. Raises SimulationError naming the package where it is missing."""
     path = shutil.which(tool)
@@ -24,7 +29,8 @@ def need(tool):
 
 def run(command, folder, timeout=3600):
     """Standard output and error of a command in `folder`. Raises SimulationError where it fails."""
-    need(command[0]) if "/" not in command[0] else None
+    if "/" not in command[0]:
+        need(command[0])
     try:
         done = subprocess.run(command, cwd=str(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               stdin=subprocess.DEVNULL, timeout=timeout, check=False)

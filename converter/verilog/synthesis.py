@@ -18,7 +18,7 @@ def synthesize(folder, sources, top, family="xc7", timeout=3600):
     """
     with tempfile.TemporaryDirectory() as scratch:
         stat = Path(scratch) / "stat.json"
-        script = "read_verilog -defer %s; hierarchy -top %s; %s; tee -q -o %s stat -json" % (
+        script = "read_verilog -DQNN_XILINX -defer %s; hierarchy -top %s; %s; tee -q -o %s stat -json" % (
             " ".join(map(str, sources)), top, COMMAND % (family, top), stat)
         simulate.run(["yosys", "-q", "-p", script], folder, timeout)
         modules = json.loads(stat.read_text())["modules"]

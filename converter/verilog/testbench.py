@@ -39,20 +39,20 @@ module @NAME@;
       .m_axis_tready(m_axis_tready)
   );
 
-  integer images = IMAGES, gap = 0, stall = 0, resets = 0, seed = 1;
+  integer images, gap, stall, resets, seed;
   integer sent = 0, received = 0, errors = 0, cycle = 0, idle = 0, quiet = 0;
-  integer until_reset = 4, first_in = -1, first_out = 0, last_out = 0, draw, status;
+  integer until_reset = 4, first_in = -1, first_out = 0, last_out = 0, draw;
   reg was_stalled = 1'b0;
   reg [OUT_BITS-1:0] held;
 
   initial begin
     $readmemh("@INPUTS@", inputs);
     $readmemh("@OUTPUTS@", outputs);
-    status = $value$plusargs("images=%d", images);
-    status = $value$plusargs("gap=%d", gap);
-    status = $value$plusargs("stall=%d", stall);
-    status = $value$plusargs("resets=%d", resets);
-    status = $value$plusargs("seed=%d", seed);
+    if (!$value$plusargs("images=%d", images)) images = IMAGES;
+    if (!$value$plusargs("gap=%d", gap)) gap = 0;
+    if (!$value$plusargs("stall=%d", stall)) stall = 0;
+    if (!$value$plusargs("resets=%d", resets)) resets = 0;
+    if (!$value$plusargs("seed=%d", seed)) seed = 1;
     if (images > IMAGES) images = IMAGES;
   end
 

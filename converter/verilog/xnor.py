@@ -1,17 +1,20 @@
 """XNOR networks: a packed chain of 1-bit layers becomes Verilog; generation, files, verification.
 
-    network = load_network("out/lfc", 0)
+    network = load("out/lfc", 0)
     design = generate(network, "out/rtl", target_fps=100000, clock_mhz=200)
     verify(design, images)
 """
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from . import emit, simulate, unrolled
-from .folding import Fold, matrices, propose, read_folding
+from qnn.files import write_atomically
+
+from . import emit, simulate, synthesis, unrolled
+from .extract import load_network
+from .folding import propose, read_folding
 from .golden import golden, stimuli
 from .report import Report
 from .structure import Pipeline
@@ -19,6 +22,17 @@ from .structure import Pipeline
 VECTORS = 8  # golden images of a design that is generated without verification
 STRESS = [dict(gap=0, stall=0, seed=1), dict(gap=30, stall=50, seed=2), dict(gap=5, stall=90, seed=3),
           dict(gap=20, stall=20, resets=5, seed=4)]
+
+
+def accepts(graph):
+    """True: whatever has no 1-bit layer is refused by `load`, which says why."""
+    return bool(graph.heads)
+
+
+def load(prefix, epoch, **options):
+    """The Network of a checkpoint; options: shape, host_layers, input_bits, input_signed, input_scale of
+    extract.extract."""
+    return load_network(prefix, epoch, **options)
 
 
 @dataclass
@@ -29,7 +43,6 @@ class Design:
     pipeline: Pipeline
     report: Report
     images: int
-    runs: list = field(default_factory=list)
 
 
 def generate(network, folder, folding=None, target_fps=None, clock_mhz=100.0, style="folded", device=None,
@@ -89,8 +102,19 @@ def verify(design, simulator=None, view="behavioural", stress=None, images=None,
             results.append({"simulator": simulator, "view": view, **options, **result})
             if progress is not None:
                 progress.update()
-    design.runs += results
+    design.report.verification += [{key: value for key, value in result.items() if key != "text"} for result in results]
+    save_report(design)
     return results
 
 
-__all__ = ["Design", "Fold", "generate", "matrices", "verify"]
+def synthesize(design):
+    """What yosys counts of the whole design, beside the estimate in its report."""
+    sources = sorted(path.relative_to(design.folder) for path in (design.folder / "rtl").glob("*.v"))
+    design.report.synthesized = synthesis.synthesize(design.folder, sources, emit.TOP)
+    save_report(design)
+    return design.report.synthesized
+
+
+def save_report(design):
+    """Writes report.json anew."""
+    write_atomically({str(design.folder / "report.json"): emit.report_json(design.report).encode("utf-8")})

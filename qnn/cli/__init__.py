@@ -11,7 +11,7 @@ import traceback
 
 import qnn
 
-COMMANDS = ("info", "swap", "convert", "evaluate", "summary", "plot", "benchmark", "demo", "zoo")  # as --help has them
+COMMANDS = ("info", "swap", "convert", "verilog", "evaluate", "summary", "plot", "benchmark", "demo", "zoo")
 
 OK, FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 

@@ -1,0 +1,104 @@
+"""qnn verilog: synthesizable Verilog of a binary network, verified against the packed model."""
+import json
+import sys
+
+HELP = "write synthesizable Verilog of a 1-bit network, with testbench, report and verification"
+EXAMPLES = """
+qnn verilog out/lfc 0 -o out/rtl --target-fps 100000 --clock-mhz 200 --verify 1000
+qnn verilog out/cnv 0 -o out/rtl --shape 3,32,32 --folding folding.json --device xc7z020
+qnn verilog out/digits 20 -o out/rtl --host-layers --data digits --style unrolled --verify 1797
+"""
+
+
+def add_arguments(parser):
+    parser.add_argument("prefix", metavar="PREFIX", help="reads PREFIX-symbol.json and PREFIX-EPOCH.params, trained or "
+                                                         "converted")
+    parser.add_argument("epoch", metavar="EPOCH", type=int)
+    parser.add_argument("-o", "--out", metavar="DIR", required=True, help="folder of the design: new, or empty")
+    parallel = parser.add_argument_group("parallelism").add_mutually_exclusive_group()
+    parallel.add_argument("--folding", metavar="FILE", help='JSON {"layer": {"PE": 4, "SIMD": 8}, ...}')
+    parallel.add_argument("--target-fps", type=float, metavar="F", help="the least parallel folding that makes F "
+                                                                        "images a second at the clock")
+    parser.add_argument("--clock-mhz", type=float, default=100.0, metavar="C")
+    parser.add_argument("--style", choices=("folded", "unrolled"), default="folded",
+                        help="units that are reused, or a circuit of constant weights for every layer")
+    parser.add_argument("--device", metavar="NAME", help="says which share of a device the design takes, xc7z020 ...")
+    parser.add_argument("--shape", metavar="C,H,W", help="of one sample, for networks that convolve (default: of DATA)")
+    parser.add_argument("--host-layers", action="store_true",
+                        help="leave float layers in front and behind to the host")
+    parser.add_argument("--input-bits", type=int, default=1, metavar="B",
+                        help="bits of the data, where the first layer reads numbers (act_bit=32, weight_bit=1)")
+    parser.add_argument("--input-signed", action="store_true", help="they are two's complement")
+    parser.add_argument("--input-scale", type=float, default=1.0, metavar="S",
+                        help="data = S * code, a power of two")
+    parser.add_argument("--argmax", action="store_true", help="the class leaves in place of the accumulators")
+    parser.add_argument("--verify", type=int, metavar="N", help="simulate N images with gaps, stalls and resets and "
+                                                                "compare every beat; exit status 1 on a difference")
+    parser.add_argument("--data", metavar="DATA", help="images for the golden vectors (mnist or cifar10 folder, npz "
+                                                       "file, or the word digits; default: random codes)")
+    parser.add_argument("--dataset", choices=("mnist", "cifar10", "npz"), help="what DATA is (default: detected)")
+    parser.add_argument("--simulator", choices=("verilator", "iverilog"), help="default: Verilator where installed")
+    parser.add_argument("--view", choices=("behavioural", "structural"), default="behavioural",
+                        help="text to simulate; both compute the same, the structural one is synthesized")
+    parser.add_argument("--synth", action="store_true", help="count LUTs and flip-flops with yosys, beside the estimate")
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
+
+
+def run(args):
+    from tqdm import tqdm
+
+    from qnn import datasets
+    from qnn.converter.verilog import family, simulate, xnor
+
+    if args.verify is not None:
+        if args.verify < 1:
+            raise ValueError("--verify: N is a number above 0, got %d" % args.verify)
+        if args.simulator or not simulate.has("verilator"):
+            simulate.need(args.simulator or "iverilog")
+    if args.synth:
+        simulate.need("yosys")
+    images = args.verify or xnor.VECTORS
+    data = None
+    if args.data:
+        name = "digits" if args.data == "digits" else args.dataset or datasets.detect(args.data)
+        data, _ = datasets.load(name, args.data, limit=images)
+    generator = family(args.prefix, args.epoch)
+    network = generator.load(args.prefix, args.epoch, shape=_shape(args.shape, data), host_layers=args.host_layers,
+                             input_bits=args.input_bits, input_signed=args.input_signed, input_scale=args.input_scale)
+    design = generator.generate(network, args.out, folding=args.folding, target_fps=args.target_fps,
+                                clock_mhz=args.clock_mhz, style=args.style, device=args.device, argmax=args.argmax,
+                                images=images, data=data)
+    results = []
+    if args.verify:
+        with tqdm(total=len(xnor.STRESS), desc="simulate", unit="run", leave=False, disable=None) as progress:
+            results = generator.verify(design, simulator=args.simulator, view=args.view, progress=progress)
+    if args.synth:
+        generator.synthesize(design)
+    print(json.dumps(design.report.to_dict()) if args.json else _text(design, results))
+    failed = [result for result in results if not result["passed"]]
+    for result in failed:
+        print("\n".join(result["text"].strip().splitlines()[:12]), file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _shape(text, data):
+    """(C, H, W) of --shape, or of the samples."""
+    if text is None:
+        return None if data is None else data.shape[1:]
+    try:
+        shape = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise ValueError("--shape: C,H,W are numbers above 0, got %r" % text)
+    return shape
+
+
+def _text(design, results):
+    lines = [str(design.report), ""]
+    for result in results:
+        lines.append("%s, %s view, gap %d %%, stall %d %%, %d resets: %s" % (
+            result["simulator"], result["view"], result["gap"], result["stall"], result.get("resets", 0),
+            "%(images)d images, %(beats)d beats are equal, %(interval)d cycles an image, latency %(latency)d" % result
+            if result["passed"] else "DIFFERENT"))
+    return "\n".join(lines + ["written: %s" % design.folder])
