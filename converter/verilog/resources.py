@@ -1,6 +1,123 @@
-"""Resources: LUTs, flip-flops, block RAM and DSP slices of a block, estimated from its parameters."""
+"""Resources: LUTs, flip-flops, block RAM and DSP slices of a block, estimated from its parameters.
+
+The formulas count what the modules are made of; their factors are fitted to yosys 0.23 `synth_xilinx -family xc7` of 46
+blocks (docs/hardware.md has the residuals). LUT is LUT sites, distributed memory included, as synthesis.count has it.
+"""
+import math
+
+from . import unrolled
+from .structure import ceil_div
+
+BRAM18 = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))  # (words, bits) shapes
+ROM_LUTS = ((8, 0.8), (32, 0.9), (64, 0.6), (128, 2.0))  # LUTs a bit for so many words of constants
+RAM_LIMIT, ROM_LIMIT = 96, 128  # words beyond which yosys takes block RAM
 
 
 def estimate(block):
     """{"LUT", "FF", "BRAM18", "DSP"} of a structure.Block."""
-    return {"LUT": 0, "FF": 0, "BRAM18": 0, "DSP": 0}
+    known = {"qnn_mvtu": _mvtu, "qnn_window": _window, "qnn_fifo": _fifo, "qnn_width": _width,
+             "qnn_max_pool": _max_pool, "qnn_argmax": _argmax}
+    lut, ff, bram = known.get(block.module, _unrolled)(block)
+    return {"LUT": lut, "FF": ff, "BRAM18": bram, "DSP": 0}
+
+
+def _log(number):
+    return max(0, math.ceil(math.log2(number))) if number > 1 else 0
+
+
+def block_ram(words, bits):
+    """BRAM18 of a memory."""
+    if not bits:
+        return 0
+    width = next((w for depth, w in BRAM18 if words <= depth), 1)
+    return ceil_div(bits, width) * ceil_div(words, BRAM18[-1][0])
+
+
+def lut_ram(words, bits):
+    """LUT sites of a distributed memory: four hold 32 x 6 or 64 x 3 bits."""
+    return 4 * ceil_div(bits, 6) if words <= 32 else 4 * ceil_div(bits, 3) * ceil_div(words, 64)
+
+
+def ram(words, bits):
+    """(LUT, FF, BRAM18) of a memory with a registered read port."""
+    if words > RAM_LIMIT:
+        return 0, 0, block_ram(words, bits)
+    return lut_ram(words, bits), bits, 0
+
+
+def rom(words, bits):
+    """(LUT, FF, BRAM18) of constants with a registered read port."""
+    if words > ROM_LIMIT:
+        return 0, 0, block_ram(words, bits)
+    if words == 1:
+        return 0, 0, 0
+    return bits * next(cost for depth, cost in ROM_LUTS if words <= depth), bits, 0
+
+
+def lanes(kind, simd, code_bits):
+    """LUTs of one neuron's lanes: xnor and counters, or additions."""
+    if kind == "masked":
+        return 4.2 * simd
+    if kind == "codes":
+        return 3.3 * code_bits * simd
+    return max(0.8 * simd, 2.05 * simd - 4)
+
+
+def _mvtu(block):
+    layer, p = block.layer, block.params
+    pe, simd, accum = p["PE"], p["SIMD"], p["ACC_BITS"]
+    sf, nf = ceil_div(p["K"], simd), ceil_div(p["N"], pe)
+    counters = _log(sf) + _log(nf) + _log(sf * nf)
+    weights = rom(sf * nf, pe * simd)
+    replay = lut_ram(sf, simd * p["CODE_BITS"]) if nf > 1 else 0
+    compare = max(0, p["LEVELS"] - 1) * accum * 0.6
+    lut = (max(10, 4.7 * counters - 29) + replay + weights[0]
+           + pe * (lanes(layer.kind, simd, layer.code_bits) + accum + compare))
+    start = (0.55 * accum * p["LEVELS"]) if nf > 1 else 0
+    ff = simd * p["CODE_BITS"] + weights[1] + pe * (p["SUM_BITS"] + accum + start) + counters + 6
+    return lut, ff, weights[2]
+
+
+def _window(block):
+    p = block.params
+    word, row = p["LANES"] * p["LANE_BITS"], p["WIDTH"] * p["BEATS"]
+    reach = ((p["HEIGHT"] + 2 * p["PAD_H"] + p["KERNEL_H"] * p["DILATE_H"] + p["STRIDE_H"]) * row
+             + (p["WIDTH"] + 2 * p["PAD_W"] + p["KERNEL_W"] * p["DILATE_W"] + p["STRIDE_W"]) * p["BEATS"])
+    position = _log(reach + p["ROWS"] * row + 1) + 1
+    memory = ram(p["ROWS"] * row, word)
+    has_pad = p["PAD_H"] or p["PAD_W"]
+    return 20 * position + (word if has_pad else 0) + memory[0], 8 * position + memory[1], memory[2]
+
+
+def _fifo(block):
+    width, depth = block.params["WIDTH"], block.params["DEPTH"]
+    if depth == 2:
+        return width + 9, 2 * width + 5, 0
+    banks = ceil_div(depth, 64)
+    return 2 + 5.2 * _log(depth) + lut_ram(depth, width) + (width if banks > 1 else 0), 4 * _log(depth) + 1, 0
+
+
+def _width(block):
+    p = block.params
+    common = math.gcd(p["IN"], p["OUT"])
+    up = min(p["OUT"] // common, ceil_div(p["ITEMS"], p["IN"]))
+    down = min(p["IN"] // common, ceil_div(p["ITEMS"], p["OUT"]))
+    up_bits = up * p["IN"] * p["LANE_BITS"] if up > 1 or p["ITEMS"] % p["IN"] else 0
+    down_bits = down * p["OUT"] * p["LANE_BITS"] if down > 1 else 0
+    if not up_bits + down_bits:
+        return 0, 0, 0
+    return 15 + 0.95 * up_bits + 1.2 * down_bits, up_bits + down_bits + 6, 0
+
+
+def _max_pool(block):
+    bits = block.params["LANES"] * block.params["LANE_BITS"]
+    return 1.05 * bits + 4 + 3 * _log(block.params["BEATS"]), bits + 3 + 3 * _log(block.params["BEATS"]), 0
+
+
+def _argmax(block):
+    p = block.params
+    return p["LANES"] * (1.5 * p["BITS"] + p["OUT_BITS"]) + 10, p["BITS"] + 2 * p["OUT_BITS"] + 1, 0
+
+
+def _unrolled(block):
+    return unrolled.luts(block.layer), block.in_bits + block.out_bits + 2, 0

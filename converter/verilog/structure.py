@@ -118,6 +118,10 @@ class Pipeline:
             pad = "%d'b%s" % (lanes * layer.code_bits, str(fill) * (lanes * layer.code_bits))
             self._window(layer, name, lanes, PAD=Verbatim(pad), HAS_MASK=int(layer.kind == "masked"))
             waits = layer.window.taps * layer.window.channels // lanes > sf
+        elif self.stream.items != layer.k:  # an image becomes a vector: its pixels follow each other without padding
+            if self.stream.items % self.stream.lanes:
+                self._width(layer, name + "_pixel", self.stream.items)
+            self.stream = Stream(self.stream.lanes, self.stream.lane_bits, layer.k)
         self._width(layer, name + "_lanes", fold.simd)
         # A unit takes a vector in SF cycles and computes for SF*NF: the next vector gathers here meanwhile.
         self._fifo(layer, name + "_fifo", sf if nf > 1 and (waits or not layer.window) else 2)

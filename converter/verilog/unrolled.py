@@ -11,7 +11,7 @@ so a neuron with the inverse pattern reads the inverted bits and subtracts 1, wh
 the columns that remain are its own: 6:3 counters down to two rows, then an adder, whose top bit is the comparison,
 because 2**w - T is added as well. Inverters cost nothing, LUTs absorb them. With QNN_BEHAVIOURAL: one line a neuron.
 """
-import numpy as np
+import functools
 
 from .structure import acc_bits, instance, is_unrolled, starts
 
@@ -86,7 +86,7 @@ def neurons(name, layer, fold, sha):
              "// %d neurons of constant weights; the views are alike: yosys-abc cec." % layer.n,
              "module %s (" % name, "    input  wire [%d:0] x," % (layer.k - 1),
              "    output wire [%d:0] y" % (layer.n * width - 1), ");", "`ifdef QNN_BEHAVIOURAL"]
-    lines += behavioural(layer, width) + ["`else"] + structural(layer, width) + ["`endif", "endmodule", ""]
+    lines += behavioural(layer, width) + ["`else"] + circuit(layer, width).lines + ["`endif", "endmodule", ""]
     return "\n".join(lines)
 
 
@@ -117,10 +117,10 @@ def literal(bits):
 
 
 class Netlist:
-    """Lines of a structural view; counters are shared by what they count."""
+    """Lines of a structural view; counters are shared by what they count; luts: LUT6 that they take."""
 
     def __init__(self):
-        self.lines, self.counters, self.number = [], {}, 0
+        self.lines, self.counters, self.number, self.luts = [], {}, 0, 0
 
     def fresh(self, width):
         """The name of a new wire."""
@@ -132,6 +132,7 @@ class Netlist:
         """[ones, twos, fours] of up to six signals."""
         width = len(signals).bit_length()
         name = self.fresh(width)
+        self.luts += width
         inverted = sum(1 << i for i, signal in enumerate(signals) if signal[0] == "~")
         inputs = ["1'b0"] * (GROUP - len(signals)) + [signal.lstrip("~") for signal in signals[::-1]]
         spare = "" if width == 3 else "unused%s" % name[1:]
@@ -154,8 +155,8 @@ class Netlist:
         return ["~" + bit for bit in bits], len(pattern) - (2 ** len(bits) - 1)
 
 
-def structural(layer, width):
-    """Shared counters, then each neuron's own columns."""
+def circuit(layer, width):
+    """The Netlist of a layer: shared counters, then each neuron's own columns."""
     net, size = Netlist(), int(layer.k).bit_length()
     out = []
     for n, weight in enumerate(layer.weight):
@@ -177,7 +178,8 @@ def structural(layer, width):
             out.append("  assign y[%d:%d] = {%d'd0, %s};" % ((n + 1) * width - 1, n * width, width - size, total))
         else:
             out.append("  assign y[%d] = %s[%d];" % (n, total, size))
-    return net.lines + out
+    net.lines += out
+    return net
 
 
 def compress(net, columns, constant):
@@ -195,14 +197,12 @@ def compress(net, columns, constant):
         columns = below[:width]
     rows = ["{%s}" % ", ".join((column[r] if len(column) > r else "1'b0") for column in columns[::-1]) for r in (0, 1)]
     name = net.fresh(width)
+    net.luts += width
     net.lines.append("  assign %s = %s + %s;" % (name, *rows))
     return name
 
 
-def shared_counters(weight):
-    """Number of counters of the first round, for a weight matrix (N, K) of bools."""
-    total = 0
-    for start in range(0, weight.shape[1], GROUP):
-        part = weight[:, start:start + GROUP]
-        total += len(np.unique(part ^ ~part[:, :1], axis=0))
-    return total
+@functools.lru_cache(maxsize=64)
+def luts(layer):
+    """LUT6 of the structural view: one for every bit of a counter, one for every bit of an adder."""
+    return circuit(layer, int(layer.k).bit_length() + 1).luts

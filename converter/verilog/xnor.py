@@ -92,7 +92,7 @@ def verify(design, simulator=None, view="behavioural", stress=None, images=None,
     simulator = simulator or ("verilator" if shutil.which("verilator") else "iverilog")
     simulate.need(simulator)
     defines = [simulate.BEHAVIOURAL] if view == "behavioural" else []
-    sources = sorted((design.folder / "rtl").glob("*.v")) + [design.folder / "tb" / "tb.v"]
+    sources = sorted(Path("rtl") / path.name for path in (design.folder / "rtl").glob("*.v")) + ["tb/tb.v"]
     with tempfile.TemporaryDirectory() as scratch:
         command = simulate.BUILD[simulator](design.folder, sources, "qnn_tb", defines, Path(scratch) / "sim")
         results = []
