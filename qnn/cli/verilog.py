@@ -6,7 +6,7 @@ HELP = "write synthesizable Verilog of a 1-bit network, with testbench, report a
 EXAMPLES = """
 qnn verilog out/lfc 0 -o out/rtl --target-fps 100000 --clock-mhz 200 --verify 1000
 qnn verilog out/cnv 0 -o out/rtl --shape 3,32,32 --folding folding.json --device xc7z020
-qnn verilog out/digits 20 -o out/rtl --host-layers --data digits --style unrolled --verify 1797
+qnn verilog out/digits 20 -o out/rtl --host-layers --data digits --split all --verify 1797
 """
 
 
@@ -37,6 +37,7 @@ def add_arguments(parser):
     parser.add_argument("--data", metavar="DATA", help="images for the golden vectors (mnist or cifar10 folder, npz "
                                                        "file, or the word digits; default: random codes)")
     parser.add_argument("--dataset", choices=("mnist", "cifar10", "npz"), help="what DATA is (default: detected)")
+    parser.add_argument("--split", choices=("test", "train", "all"), default="test", help="which part of DATA")
     parser.add_argument("--simulator", choices=("verilator", "iverilog"), help="default: Verilator where installed")
     parser.add_argument("--view", choices=("behavioural", "structural"), default="behavioural",
                         help="text to simulate; both compute the same, the structural one is synthesized")
@@ -45,6 +46,7 @@ def add_arguments(parser):
 
 
 def run(args):
+    import numpy as np
     from tqdm import tqdm
 
     from qnn import datasets
@@ -61,7 +63,8 @@ def run(args):
     data = None
     if args.data:
         name = "digits" if args.data == "digits" else args.dataset or datasets.detect(args.data)
-        data, _ = datasets.load(name, args.data, limit=images)
+        splits = ("test", "train") if args.split == "all" else (args.split,)
+        data = np.concatenate([datasets.load(name, args.data, split=split)[0] for split in splits])[:images]
     generator = family(args.prefix, args.epoch)
     network = generator.load(args.prefix, args.epoch, shape=_shape(args.shape, data), host_layers=args.host_layers,
                              input_bits=args.input_bits, input_signed=args.input_signed, input_scale=args.input_scale)
