@@ -140,7 +140,8 @@ def mutants(network, count, seed=0):
     matrices = [number for number, layer in enumerate(network.layers) if isinstance(layer, Matrix)]
     sizes = np.array([network.layers[number].weight.size for number in matrices])
     for trial in range(count):
-        number = matrices[draw.choice(len(matrices), p=sizes / sizes.sum()) if trial % 2 else trial // 2 % len(matrices)]
+        by_size = draw.choice(len(matrices), p=sizes / sizes.sum())
+        number = matrices[by_size if trial % 2 else trial // 2 % len(matrices)]
         layer = network.layers[number]
         weight, thresholds = layer.weight.copy(), None if layer.thresholds is None else layer.thresholds.copy()
         if thresholds is not None and trial % 5 == 0:

@@ -120,7 +120,9 @@ def float_tail():
     (lambda: conv(act(norm(conv(X, "one", 9, num_group=3), "b")), "two"), "'one' has num_group=3"),
     (lambda: conv(X, "one", 3) + X, "operator|residual"),
     (lambda: conv(conv(mx.sym.relu(conv(X, "one")), "two"), "three"), "layer 'one' gives floats to 'relu"),
-    (lambda: small_integers(), "say how many bits they have, --input-bits")], ids=range(8))
+    (lambda: conv(act(norm(conv(X, "one", act_bit=2, weight_bit=1), "b")), "two"), "codes of several bits"),
+    (lambda: conv(norm(conv(act(X), "one"), "b"), "two", act_bit=2, weight_bit=2), "codes of several bits"),
+    (lambda: small_integers(), "say how many bits they have, --input-bits")], ids=range(10))
 def test_refused(symbol, sentence):
     symbol = symbol()
     with mx.name.NameManager():

@@ -26,8 +26,8 @@ def test_fifo(tmp_path, depth):
 
 
 @pytest.mark.parametrize("lanes_in, lanes_out, items, lane_bits", [
-    (1, 1, 5, 1), (2, 8, 16, 1), (8, 2, 16, 3), (4, 4, 10, 1), (6, 4, 13, 1), (4, 6, 13, 2), (5, 7, 11, 1), (7, 5, 3, 1),
-    (16, 4, 18, 1), (4, 16, 18, 1), (3, 49, 49, 1), (1, 10, 10, 1), (9, 9, 4, 2)])
+    (1, 1, 5, 1), (2, 8, 16, 1), (8, 2, 16, 3), (4, 4, 10, 1), (6, 4, 13, 1), (4, 6, 13, 2), (5, 7, 11, 1),
+    (7, 5, 3, 1), (16, 4, 18, 1), (4, 16, 18, 1), (3, 49, 49, 1), (1, 10, 10, 1), (9, 9, 4, 2)])
 def test_width(tmp_path, lanes_in, lanes_out, items, lane_bits):
     """Lanes beyond the items come in as ones, and must go out as zeros."""
     codes = random(items).randint(0, 2 ** lane_bits, (40, items))
@@ -99,7 +99,7 @@ def test_mvtu(tmp_path, kind, k, n, simd, pe, levels, view):
     else:
         out, out_bits = (layer.k + dot) // 2 if layer.kind == "bits" else dot, acc_bits(layer, fold)
     params, memories = mvtu(layer, fold, "unit")
-    results = run_module(tmp_path, "qnn_mvtu " + parameters(**params), codes, _padded(layer, fold, out, codes, out_bits),
+    results = run_module(tmp_path, "qnn_mvtu " + parameters(**params), codes, _padded(layer, fold, out, codes),
                          (simd, pe), (params["CODE_BITS"], out_bits), memories, None,
                          [simulate.BEHAVIOURAL] if view == "behavioural" else [])
     sf, nf = steps(layer, fold)
@@ -107,7 +107,7 @@ def test_mvtu(tmp_path, kind, k, n, simd, pe, levels, view):
     assert results[0]["latency"] == sf * nf + 3
 
 
-def _padded(layer, fold, out, codes, out_bits):
+def _padded(layer, fold, out, codes):
     """Neurons that fill up the last fold: 0 with thresholds; without, all weights are +1."""
     missing = -layer.n % fold.pe
     if layer.levels or not missing:

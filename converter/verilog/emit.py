@@ -45,7 +45,8 @@ lint:
 
 synth:
 \t@mkdir -p build
-\tyosys -q -p "read_verilog -DQNN_XILINX -defer $(RTL); synth_xilinx -family @FAMILY@ -flatten -noiopad -noclkbuf -top @TOP@; \\
+\tyosys -q -p "read_verilog -DQNN_XILINX -defer $(RTL); \\
+\t  synth_xilinx -family @FAMILY@ -flatten -noiopad -noclkbuf -top @TOP@; \\
 \t  tee -q -o build/synth.txt stat"
 \t@cat build/synth.txt
 
@@ -214,8 +215,8 @@ def input_text(pipeline):
         network.code_bits, "signed" if network.is_signed else "unsigned", network.scale))
     pixel = "%d values" % channels if height * width == 1 else "%d x %d pixels, row by row, %d channels each" % (
         height, width, channels)
-    return ("%s; a value is a %s. A beat holds %d of them, the first in the low bits; %d beats an image (the last beat of "
-            "a pixel may be padded).%s" % (pixel, code, entry.lanes, pipeline.in_beats,
+    return ("%s; a value is a %s. A beat holds %d of them, the first in the low bits; %d beats an image (the last beat "
+            "of a pixel may be padded).%s" % (pixel, code, entry.lanes, pipeline.in_beats,
                                            " The host computes them with: %s." % ", ".join(network.host_before)
                                            if network.host_before else ""))
 
@@ -226,8 +227,8 @@ def output_text(pipeline):
     if pipeline.is_argmax:
         return "One beat an image: the class, the index of the largest accumulator."
     meaning = "(K + dot) / 2 = 0..%d" % network.layers[-1].k if network.accumulators == "matches" else "dot"
-    return ("The %d accumulators of '%s', %d-bit two's complement, each %s. A beat holds %d, the first in the low bits; "
-            "%d beats an image." % (network.layers[-1].n, network.layers[-1].name, leaving.lane_bits, meaning,
+    return ("The %d accumulators of '%s', %d-bit two's complement, each %s. A beat holds %d, the first in the low "
+            "bits; %d beats an image." % (network.layers[-1].n, network.layers[-1].name, leaving.lane_bits, meaning,
                                     leaving.lanes, pipeline.out_beats))
 
 

@@ -22,6 +22,8 @@ from .layers import Matrix, Network, Pool, Window
 
 PACK, BITS, POOL, FLOATS = "_qnn_pack", "_qnn_bits_convolution", "_qnn_bits_max_pool", "_qnn_float_convolution"
 FREE = ("Flatten", "Reshape", "_copy", "Dropout", "SoftmaxOutput", "softmax", "SoftmaxActivation", "transpose")
+SEVERAL_BITS = ("planes", "code", "act_planes", "act_code", "weight_planes", "weight_code", "out_planes", "out_code",
+                "plane")
 UNPACKED = ("_qnn_packed_convolution", "_qnn_packed_fully_connected")
 
 
@@ -44,6 +46,7 @@ def extract(model, shape=None, host_layers=False, input_bits=1, input_signed=Fal
     before, after = _outside(model.graph, [] if front else [(pack, 0)], last)
     if not host_layers:
         _refuse_host(before, after, front is None)
+    _refuse_codes([pack] + chain + [last])
     network = Network([], (), _sha256(model.graph, params), input_scale if front else 1.0,
                       [node.name for node in before], [node.name for node in after])
     readers = chain + [last]
@@ -100,6 +103,15 @@ def _chain(graph):
             raise ValueError("verilog: layer '%s' has num_group=%s: hardware takes convolutions of one group; train "
                              "it with num_group=1" % (layer.name, layer.attrs["num_group"]))
     return node, chain, last
+
+
+def _refuse_codes(nodes):
+    """Raises ValueError where data or weights are codes of several bits."""
+    for node in nodes:
+        for key in SEVERAL_BITS:
+            if key in node.attrs and node.attrs[key] not in ("1", "bipolar"):
+                raise ValueError("verilog: layer '%s' works on codes of several bits (%s=%s): hardware takes layers of "
+                                 "act_bit=1, weight_bit=1" % (node.name, key, node.attrs[key]))
 
 
 def _outside(graph, heads, last):
@@ -199,8 +211,8 @@ def _window(node, state, kernel, pad_value, outputs=None):
     if min(outputs) < 1:
         raise ValueError("verilog: layer '%s' does not fit an image of %d x %d pixels" % (node.name, height, width))
     if any(p > (k - 1) * d for p, k, d in zip(pad, kernel, dilate)):
-        raise ValueError("verilog: layer '%s' pads %s for a kernel of %s: hardware takes padding below the reach of the "
-                         "kernel" % (node.name, pad, kernel))
+        raise ValueError("verilog: layer '%s' pads %s for a kernel of %s: hardware takes padding below the reach of "
+                         "the kernel" % (node.name, pad, kernel))
     return Window(channels, height, width, tuple(kernel), stride, dilate, pad, pad_value, *outputs)
 
 
@@ -291,7 +303,8 @@ def _integer_layer(model, pack, input_bits, input_signed, input_scale):
     if int(np.prod(weight.shape[1:])) * largest >= bits.MAX_K:
         raise ValueError("verilog: layer '%s': sums of %d inputs of %d bits are beyond 2**24"
                          % (name, int(np.prod(weight.shape[1:])), input_bits))
-    return (layer.node, layer, weight) + float_thresholds(norm)
+    return (layer.node, layer, weight) + float_thresholds(
+        lambda x: (~(norm(x) < 0)).astype(np.int64), len(norm.mean))
 
 
 def _front_matrix(front, state, input_bits, input_signed, input_scale):

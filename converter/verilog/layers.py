@@ -9,6 +9,7 @@ Matrix are ordered as they arrive: taps of the window outermost, channels inside
 the packed graph) are folded into the weights: accum < t  <=>  -accum >= 1 - t.
 """
 from dataclasses import dataclass, field
+from typing import Optional
 
 import numpy as np
 
@@ -56,8 +57,8 @@ class Matrix:
 
     name: str
     weight: np.ndarray
-    thresholds: np.ndarray = None
-    window: Window = None
+    thresholds: Optional[np.ndarray] = None
+    window: Optional[Window] = None
     code_bits: int = 1
     is_signed: bool = False
 

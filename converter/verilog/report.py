@@ -1,9 +1,10 @@
 """Report: cycles, operations, memory and estimated resources of every layer, and of the whole design."""
+from qnn.tables import text_table
+
 from .folding import cycles, steps
 from .layers import Matrix
 from .resources import estimate
 from .structure import is_unrolled
-from qnn.tables import text_table
 
 RESOURCES = ("LUT", "FF", "BRAM18", "DSP")
 DEVICES = {  # LUTs, flip-flops, BRAM18, DSP slices; Xilinx data sheets DS190, DS891
@@ -66,18 +67,18 @@ class Report:
         return {key: round(self.totals[key] / size, 4) for key, size in zip(RESOURCES, DEVICES[self.device])}
 
     def __str__(self):
-        header = ("layer", "inputs", "outputs", "PE", "SIMD", "cycles", "MACs", "memory bits", "LUT", "FF", "BRAM18", "DSP")
+        header = ("layer", "inputs", "outputs", "PE", "SIMD", "cycles", "MACs", "memory bits") + RESOURCES
         rows = [[r["layer"], r["inputs"], r["outputs"], r["PE"] or "", r["SIMD"] or "", "{:,}".format(r["cycles"]),
-                 "{:,}".format(r["macs"]), "{:,}".format(r["memory_bits"])] + ["{:,}".format(r[k]) for k in RESOURCES]
+                 "{:,}".format(r["macs"]), "{:,}".format(r["memory_bits"])] + [f"{r[k]:,}" for k in RESOURCES]
                 for r in self.rows]
-        whole = ["all (estimate)", "", "", "", "", "{:,}".format(self.interval)]
-        whole += ["{:,}".format(sum(r[key] for r in self.rows)) for key in ("macs", "memory_bits")]
-        rows.append(whole + ["{:,}".format(self.totals[key]) for key in RESOURCES])
+        whole = ["all (estimate)", "", "", "", "", f"{self.interval:,}"]
+        whole += [f"{sum(r[key] for r in self.rows):,}" for key in ("macs", "memory_bits")]
+        rows.append(whole + [f"{self.totals[key]:,}" for key in RESOURCES])
         if self.synthesized:
-            rows.append(["all (yosys)"] + [""] * 7 + ["{:,}".format(self.synthesized[key]) for key in RESOURCES])
+            rows.append(["all (yosys)"] + [""] * 7 + [f"{self.synthesized[key]:,}" for key in RESOURCES])
         lines = [text_table(header, rows, right=range(3, len(header))), "",
                  "%s images/s at %g MHz, latency at most %.2f us, bottleneck: %s" % (
-                     "{:,.0f}".format(self.clock_mhz * 1e6 / self.interval), self.clock_mhz,
+                     f"{self.clock_mhz * 1e6 / self.interval:,.0f}", self.clock_mhz,
                      self.latency / self.clock_mhz, self.bottleneck)]
         if self.device:
             lines.append("of %s: %s" % (self.device, ", ".join("%s %.1f %%" % (key, 100 * share)
@@ -94,11 +95,11 @@ class Report:
         names = [r["layer"] for r in self.rows]
         figure = Figure(figsize=(11, 1.2 + 0.42 * len(names)), layout="constrained")
         FigureCanvasAgg(figure)
-        for axes, key, color, title in zip(figure.subplots(1, 2, sharey=True), ("cycles", "LUT"), ("#2e86c1", "#ca6f1e"),
-                                           ("cycles an image", "LUTs (estimate)")):
+        panels = (("cycles", "#2e86c1", "cycles an image"), ("LUT", "#ca6f1e", "LUTs (estimate)"))
+        for axes, (key, color, title) in zip(figure.subplots(1, 2, sharey=True), panels):
             values = [r[key] for r in self.rows]
             bars = axes.barh(names, values, color=color, height=0.6)
-            axes.bar_label(bars, ["{:,}".format(value) for value in values], padding=3)
+            axes.bar_label(bars, [f"{value:,}" for value in values], padding=3)
             axes.set_title(title)
             axes.margins(x=0.18)
             axes.spines[["top", "right"]].set_visible(False)

@@ -84,7 +84,7 @@ class Pipeline:
         self.blocks.append(Block(module, name, params, in_bits, lanes * lane_bits, layer, memories or {}))
 
     def _width(self, layer, name, lanes, is_masked=False):
-        """Changes the lanes of a beat; is_masked: also where they stay, if the last beat has lanes that do not exist."""
+        """Changes the lanes of a beat; is_masked: also where they stay, if the last beat has lanes too many."""
         stream = self.stream
         if lanes == stream.lanes and not (is_masked and stream.items % lanes):
             return

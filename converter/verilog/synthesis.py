@@ -1,4 +1,4 @@
-"""Synthesis: what yosys makes of a design or of one block: LUTs, flip-flops and memories after mapping, before routing."""
+"""Synthesis: what yosys makes of a design or of one block: LUTs, flip-flops, memories; mapped, not routed."""
 import json
 import re
 import tempfile
@@ -51,8 +51,8 @@ def count(cells):
     return totals
 
 
-WRAPPER = """module block (input aclk, input aresetn, input [%d:0] s_axis_tdata, input s_axis_tvalid, output s_axis_tready,
-              output [%d:0] m_axis_tdata, output m_axis_tvalid, input m_axis_tready);
+WRAPPER = """module block (input aclk, input aresetn, input [%d:0] s_axis_tdata, input s_axis_tvalid,
+              output s_axis_tready, output [%d:0] m_axis_tdata, output m_axis_tvalid, input m_axis_tready);
   %s%s i (aclk, aresetn, s_axis_tdata, s_axis_tvalid, s_axis_tready, m_axis_tdata, m_axis_tvalid, m_axis_tready);
 endmodule
 """

@@ -41,7 +41,7 @@ def add_arguments(parser):
     parser.add_argument("--simulator", choices=("verilator", "iverilog"), help="default: Verilator where installed")
     parser.add_argument("--view", choices=("behavioural", "structural"), default="behavioural",
                         help="text to simulate; both compute the same, the structural one is synthesized")
-    parser.add_argument("--synth", action="store_true", help="count LUTs and flip-flops with yosys, beside the estimate")
+    parser.add_argument("--synth", action="store_true", help="count LUTs with yosys, beside the estimate")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
 
 
