@@ -147,6 +147,9 @@ class Pipeline:
                                            "OUT_BITS": out_bits}, 1, out_bits, 1)
 
 
+KINDS = ("bits", "masked", "codes")  # KIND of rtl/qnn_lanes.v
+
+
 class Verbatim(str):
     """A parameter that is written as it is, not as a string."""
 
@@ -206,7 +209,7 @@ def mvtu(layer, fold, name):
     """(parameters, memories) of qnn_mvtu for a layer."""
     sf, nf = steps(layer, fold)
     width = acc_bits(layer, fold)
-    params = {"KIND": layer.kind, "CODE_BITS": {"bits": 1, "masked": 2}.get(layer.kind, layer.code_bits),
+    params = {"KIND": KINDS.index(layer.kind), "CODE_BITS": {"bits": 1, "masked": 2}.get(layer.kind, layer.code_bits),
               "IS_SIGNED": int(layer.is_signed), "K": layer.k, "N": layer.n, "SIMD": fold.simd, "PE": fold.pe,
               "SUM_BITS": sum_bits(layer, fold), "ACC_BITS": width, "LEVELS": layer.levels,
               "OUT_BITS": width if layer.levels == 0 else int(layer.levels).bit_length(),

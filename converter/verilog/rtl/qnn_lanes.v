@@ -1,10 +1,10 @@
 // What SIMD lanes add to an accumulator in one cycle, by KIND of input code:
-//   "bits"    1 bit, +1 or -1:                sum = number of lanes where x equals w      (dot = 2*sum - lanes)
-//   "masked"  2 bits, {is inside, sign}:      sum = 2*(inside and equal) - inside = dot product; outside counts 0
-//   "codes"   CODE_BITS, signed or not:       sum = sum of w ? x : -x = dot product
-// w: 1 is +1, 0 is -1. Padding lanes hold x = 0; "bits" has w = 1 there, so that they are never equal.
+//   0 bits    1 bit, +1 or -1:                sum = number of lanes where x equals w      (dot = 2*sum - lanes)
+//   1 masked  2 bits, {is inside, sign}:      sum = 2*(inside and equal) - inside = dot product; outside counts 0
+//   2 codes   CODE_BITS, signed or not:       sum = sum of w ? x : -x = dot product
+// w: 1 is +1, 0 is -1. Padding lanes hold x = 0; bits have w = 1 there, so that they are never equal.
 module qnn_lanes #(
-    parameter KIND = "bits",
+    parameter KIND = 0,
     parameter SIMD = 8,
     parameter CODE_BITS = 1,
     parameter IS_SIGNED = 0,
@@ -17,7 +17,7 @@ module qnn_lanes #(
   localparam COUNT_BITS = $clog2(SIMD + 1);
   genvar g;
   generate
-    if (KIND == "bits") begin : g_bits
+    if (KIND == 0) begin : g_bits
       wire [COUNT_BITS-1:0] equal;
       qnn_popcount #(
           .N(SIMD)
@@ -26,7 +26,7 @@ module qnn_lanes #(
           .count(equal)
       );
       assign sum = {{(SUM_BITS - COUNT_BITS) {1'b0}}, equal};
-    end else if (KIND == "masked") begin : g_masked
+    end else if (KIND == 1) begin : g_masked
       wire [SIMD-1:0] is_inside, is_equal;
       wire [COUNT_BITS-1:0] inside_count, equal_count;
       for (g = 0; g < SIMD; g = g + 1) begin : g_lane

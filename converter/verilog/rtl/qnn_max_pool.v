@@ -23,7 +23,7 @@ module qnn_max_pool #(
 
   reg [LANES*LANE_BITS-1:0] largest;
   reg [TB-1:0] tap;
-  reg [BB-1:0] beat, beat_of_output;
+  reg [BB-1:0] beat;
   wire take = s_axis_tvalid & s_axis_tready;
   wire is_last = tap == LAST_TAP[TB-1:0];
   assign s_axis_tready = ~m_axis_tvalid | m_axis_tready;
@@ -38,13 +38,14 @@ module qnn_max_pool #(
       if (take) tap <= is_last ? {TB{1'b0}} : tap + 1'b1;
       if (take & is_last) beat <= beat == LAST_BEAT[BB-1:0] ? {BB{1'b0}} : beat + 1'b1;
     end
-    if (take) beat_of_output <= beat;
   end
 
   wire [LANES-1:0] flip;
   generate
     if (BEATS > 1) begin : g_flips
       wire [BEATS*LANES-1:0] flips = FLIP;
+      reg [BB-1:0] beat_of_output;
+      always @(posedge aclk) if (take) beat_of_output <= beat;
       assign flip = flips[beat_of_output*LANES+:LANES];
     end else begin : g_flip
       assign flip = FLIP;

@@ -10,7 +10,7 @@
 // Weights: word nf*SF + sf holds bits [p*SIMD + i] = weight of neuron nf*PE + p, input sf*SIMD + i.
 // Thresholds: word nf holds, for each p from the right, {T[LEVELS-1] - T0, ..., T1 - T0, -T0}, ACC_BITS each.
 module qnn_mvtu #(
-    parameter KIND = "bits",
+    parameter KIND = 0,  // of input codes, see qnn_lanes
     parameter CODE_BITS = 1,
     parameter IS_SIGNED = 0,
     parameter K = 16,

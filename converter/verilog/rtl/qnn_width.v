@@ -38,7 +38,9 @@ module qnn_width #(
   localparam UP_BITS = UP * IN * LANE_BITS;
   localparam DOWN_BITS = DOWN * OUT * LANE_BITS;
 
+  /* verilator lint_off UNUSEDSIGNAL */  // padding beyond the last beat is cut
   wire [UP_BITS-1:0] up_data;
+  /* verilator lint_on UNUSEDSIGNAL */
   wire up_valid, up_ready;
   wire [DOWN_BITS-1:0] down_data;
 
