@@ -9,8 +9,9 @@ from . import unrolled
 from .structure import ceil_div
 
 BRAM18 = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))  # (words, bits) shapes
-ROM_LUTS = ((8, 0.8), (32, 0.9), (64, 0.6), (128, 2.0))  # LUTs a bit for so many words of constants
-RAM_LIMIT, ROM_LIMIT = 96, 128  # words beyond which yosys takes block RAM
+ROM_LUTS = ((8, 0.8), (32, 0.9), (64, 0.6), (128, 2.0), (256, 4.3))  # LUTs a bit for so many words of constants
+RAM_LIMIT, ROM_LIMIT = 96, 128  # words beyond which yosys takes block RAM, if
+BLOCK_BITS = 2048  # there are as many bits
 
 
 def estimate(block):
@@ -47,11 +48,11 @@ def ram(words, bits):
 
 def rom(words, bits):
     """(LUT, FF, BRAM18) of constants with a registered read port."""
-    if words > ROM_LIMIT:
+    if words > ROM_LIMIT and words * bits >= BLOCK_BITS:
         return 0, 0, block_ram(words, bits)
     if words == 1:
         return 0, 0, 0
-    return bits * next(cost for depth, cost in ROM_LUTS if words <= depth), bits, 0
+    return bits * next((cost for depth, cost in ROM_LUTS if words <= depth), words / 55), bits, 0
 
 
 def lanes(kind, simd, code_bits):
@@ -91,8 +92,10 @@ def _window(block):
 
 def _fifo(block):
     width, depth = block.params["WIDTH"], block.params["DEPTH"]
-    if depth == 2:
+    if depth == 2 and 2 * width < 30:
         return width + 9, 2 * width + 5, 0
+    if depth == 2:
+        return lut_ram(2, width) + 8, 5, 0
     banks = ceil_div(depth, 64)
     return 2 + 5.2 * _log(depth) + lut_ram(depth, width) + (width if banks > 1 else 0), 4 * _log(depth) + 1, 0
 
