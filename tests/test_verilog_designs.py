@@ -150,9 +150,9 @@ def mutants(network, count, seed=0):
 
 
 def test_verification_vectors_catch_99_percent_of_live_mutants():
-    """In numpy, which the simulation equals: 2,000 vectors; a mutant is live if any of 12,000 others tells it apart."""
+    """In numpy, which the simulation equals: 5,000 vectors; a mutant is live if any of 12,000 others tells it apart."""
     network = fully_connected()
-    codes, others = network.random_codes(2000, 1), network.random_codes(12000, 2)
+    codes, others = network.random_codes(5000, 1), network.random_codes(12000, 2)
     states = []
     for data in (codes, others):
         state = [data]

@@ -176,11 +176,24 @@ class Network:
         return codes
 
     def random_codes(self, count, seed=0):
-        """(count, height, width, channels) random inputs; the share of ones differs from sample to sample."""
+        """(count, height, width, channels) random inputs; the share of ones differs from sample to sample.
+
+        In front of a fully connected layer two of three samples stand at the threshold of some neuron, on either side:
+        there a single wrong weight shows, which other samples tell with probability 1/sqrt(K) only.
+        """
         random = np.random.RandomState(seed)
         shape = (count,) + tuple(self.in_shape)
         if self.code_bits > 1:
             low = -2 ** (self.code_bits - 1) if self.is_signed else 0
             return random.randint(low, low + 2 ** self.code_bits, shape)
         share = random.uniform(0.2, 0.8, (count, 1, 1, 1))
-        return (random.uniform(size=shape) < share).astype(np.int64)
+        codes = (random.uniform(size=shape) < share).astype(np.int64)
+        layer = self.layers[0]
+        if layer.window is None and layer.levels:
+            for row in (row for row in range(count) if row % 3):
+                neuron = random.randint(layer.n)
+                threshold = layer.thresholds[neuron, random.randint(layer.levels)]
+                matches = -(-(layer.k + threshold) // 2) - row % 3 + 1
+                is_match = random.permutation(layer.k) < matches
+                codes[row, 0, 0] = np.where(is_match, layer.weight[neuron], ~layer.weight[neuron])
+        return codes
