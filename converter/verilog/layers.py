@@ -195,5 +195,5 @@ class Network:
                 threshold = layer.thresholds[neuron, random.randint(layer.levels)]
                 matches = -(-(layer.k + threshold) // 2) - row % 3 + 1
                 is_match = random.permutation(layer.k) < matches
-                codes[row, 0, 0] = np.where(is_match, layer.weight[neuron], ~layer.weight[neuron])
+                codes[row] = np.where(is_match, layer.weight[neuron], ~layer.weight[neuron]).reshape(self.in_shape)
         return codes
