@@ -52,7 +52,9 @@ class Report:
             "all parameters", "", "", f"{self.total_before:,}", f"{self.total_after:,}",
             self.total_before / max(1, self.total_after)))
         if self.verification:
+            largest = self.verification["max_difference"]
             lines.append("verified on {images:,} images: {different_classes} classes differ, {different_outputs} "
-                         "outputs differ (by {max_difference:g} at most); packed runs {speedup:.1f} times as fast"
-                         .format(**self.verification))
+                         "outputs differ ({by}); packed runs {speedup:.1f} times as fast".format(
+                             by="NaN or infinite ones" if largest is None else "by %g at most" % largest,
+                             **self.verification))
         return "\n".join(lines)

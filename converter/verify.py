@@ -13,7 +13,8 @@ def verify(prefix, epoch, out, images, source="mxnet", batch_size=64, progress=F
     """Runs both models on `images` and compares their first outputs.
 
     images: (N, ...) float32. Returns {"images", "different_classes", "different_outputs", "max_difference"}: number of
-    images, of images with another argmax, of outputs that are not the same float32, and the largest difference of two;
+    images, of images with another argmax, of outputs that are not the same float32, and the largest difference of two,
+    None where it is no finite number (JSON has none other);
     and {"seconds_trained", "seconds_packed", "speedup"}: time of prediction in this run, after one batch to warm up.
     """
     import mxnet as mx
@@ -37,5 +38,6 @@ def compare(expected, got):
     rows = expected.reshape(len(expected), -1), got.reshape(len(got), -1)
     is_different = ~((rows[0] == rows[1]) | (np.isnan(rows[0]) & np.isnan(rows[1])))
     differences = np.abs(rows[0][is_different].astype(np.float64) - rows[1][is_different])
+    largest = float(differences.max(initial=0.0))
     return {"images": len(expected), "different_classes": int((rows[0].argmax(1) != rows[1].argmax(1)).sum()),
-            "different_outputs": int(is_different.sum()), "max_difference": float(differences.max(initial=0.0))}
+            "different_outputs": int(is_different.sum()), "max_difference": largest if np.isfinite(largest) else None}
