@@ -6,10 +6,10 @@ import qnn
 from qnn.graph import Graph
 
 
-def bind(symbol, shape, arg_params, aux_params=None):
-    """Executor without gradients, parameters copied in with their dtypes."""
+def bind(symbol, shape, arg_params, aux_params=None, grad_req="null"):
+    """Executor, parameters copied in with their dtypes."""
     types = {"data": np.float32, **{name: value.dtype for name, value in arg_params.items()}}
-    executor = symbol.simple_bind(mx.cpu(), grad_req="null", type_dict=types, data=shape)
+    executor = symbol.simple_bind(mx.cpu(), grad_req=grad_req, type_dict=types, data=shape)
     for arrays, params in ((executor.arg_dict, arg_params), (executor.aux_dict, aux_params or {})):
         for name, value in params.items():
             arrays[name][:] = value if isinstance(value, mx.nd.NDArray) else mx.nd.array(value, dtype=value.dtype)
@@ -38,31 +38,38 @@ def random_params(symbol, shape, seed=0):
 
 
 def calibrated(symbol, data, seed=0):
-    """Random parameters with BatchNorm statistics as training would leave them, so that signs go both ways; some gammas
-    are 0, negative or tiny, and some means are integers, for ties."""
+    """Random parameters with BatchNorm statistics as training would leave them, those of this batch, so that signs go
+    both ways; some gammas are 0, negative or tiny, and some means are integers, for ties."""
     args, auxs = random_params(symbol, data.shape, seed)
-    internals = symbol.get_internals()
     random = np.random.RandomState(seed)
-    for node in Graph.from_json(symbol.tojson()).nodes():
-        if node.op != "BatchNorm" or not all(source.is_variable for source, _ in node.inputs[1:]):
-            continue
-        source, index = node.inputs[0]
-        name = source.name if source.is_variable else source.name + "_output"
-        assert index == 0
-        values = data if source.is_variable else run(internals[name], data, *_used(internals[name], args, auxs))
-        axes = tuple(axis for axis in range(values.ndim) if axis != int(node.attrs.get("axis", 1)) % values.ndim)
-        gamma, beta, mean, var = (entry[0].name for entry in node.inputs[1:])
-        auxs[mean], auxs[var] = values.mean(axis=axes), values.var(axis=axes) + np.float32(0.1)
-        auxs[mean][::3] = np.rint(auxs[mean][::3])
+    norms = [node for node in Graph.from_json(symbol.tojson()).nodes()
+             if node.op == "BatchNorm" and all(source.is_variable for source, _ in node.inputs[1:])]
+    for node in norms:
+        gamma, beta = (entry[0].name for entry in node.inputs[1:3])
         args[beta] = (random.randn(len(args[beta])) * 0.3).astype(np.float32)
         args[beta][::2] = 0
         args[gamma][1::7], args[gamma][5::11] = 0, -1e-20
+    for node, values in zip(norms, _inputs_in_training(symbol, norms, data, args, auxs)):
+        axes = tuple(axis for axis in range(values.ndim) if axis != int(node.attrs.get("axis", 1)) % values.ndim)
+        mean, var = (entry[0].name for entry in node.inputs[3:])
+        auxs[mean], auxs[var] = values.mean(axis=axes), values.var(axis=axes) + np.float32(0.1)
+        auxs[mean][::3] = np.rint(auxs[mean][::3])
     return args, auxs
 
 
-def _used(symbol, args, auxs):
-    names = symbol.list_arguments() + symbol.list_auxiliary_states()
-    return [{name: value for name, value in params.items() if name in names} for params in (args, auxs)]
+def _inputs_in_training(symbol, norms, data, args, auxs):
+    """What every BatchNorm reads, in training mode."""
+    if not norms:
+        return []
+    internals = symbol.get_internals()
+    sources = [node.inputs[0][0] for node in norms]
+    assert all(node.inputs[0][1] == 0 for node in norms)
+    inputs = mx.sym.Group([internals[source.name if source.is_variable else source.name + "_output"]
+                           for source in sources])
+    names = inputs.list_arguments() + inputs.list_auxiliary_states()
+    used = [{name: value for name, value in params.items() if name in names} for params in (args, auxs)]
+    executor = bind(inputs, data.shape, *used, grad_req="write")  # oneDNN's graphs are for inference
+    return [y.asnumpy() for y in executor.forward(is_train=True, data=mx.nd.array(data))]
 
 
 def small_cnn():
