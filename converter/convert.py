@@ -1,4 +1,4 @@
-"""Convert: a trained graph with 1-bit Q layers -> a graph whose Q layers run on packed bits, with the same numbers."""
+"""Convert: a trained graph with Q layers -> a graph whose Q layers run on packed bits, with the same numbers."""
 import os
 
 import numpy as np
@@ -18,13 +18,13 @@ SOURCES = ("mxnet", "bmxnet", "bnn-pynq")
 
 
 def convert(symbol, arg_params, aux_params=None, is_fused=True):
-    """Packs the 1-bit layers of a trained symbol.
+    """Packs the Q layers of a trained symbol.
 
     symbol: mx.sym.Symbol, or qnn.graph.Graph; arg_params, aux_params: {name: NDArray or numpy array}, as
     mx.model.load_checkpoint returns them. Returns (symbol, arg_params, aux_params, report) of the packed model, an
-    ordinary MXNet model whose packed weights are int64 arrays; parameter names stay. Layers that are not 1/1 bit stay
-    as they are; the report lists them. is_fused=False keeps every packed layer by itself, between floats. Raises
-    ValueError naming the layer when a parameter is missing or of another shape or dtype.
+    ordinary MXNet model whose packed weights are int64 arrays; parameter names stay. Layers that cannot be packed
+    (qnn/packing.py) stay as they are; the report lists them. is_fused=False keeps every packed layer by itself, between
+    floats. Raises ValueError naming the layer when a parameter is missing or of another shape or dtype.
     """
     import mxnet as mx
     graph = symbol if isinstance(symbol, Graph) else Graph.from_json(symbol.tojson())

@@ -2,9 +2,8 @@
 import numpy as np
 
 from qnn import quantizers, reference_planes
+from qnn.codes import DataCode
 from qnn.graph import Node
-
-from .codes import DataCode
 
 SIGNS = DataCode(quantizers.Sign())
 
@@ -37,11 +36,14 @@ class Model:
                 layer.op, layer.name, name, str(expected).replace("0,", "*,").replace(" 0)", " *)"), value.shape))
         return value
 
-    def trained(self, name, layer):
-        """The array of a trained scale of a quantizer. Raises ValueError naming the layer."""
-        if name not in self.arg_params:
-            raise ValueError("%s '%s': parameter %s is missing from the checkpoint" % (layer.op, layer.name, name))
-        return self.arg_params[name]
+    def trained(self, layer, side):
+        """The trained arrays of the quantizer of one side ("act", "weight"), in order. Raises ValueError naming the
+        layer."""
+        names = [layer.inputs["%s_%s" % (side, role)][0].name for role in layer.options.roles(side)]
+        for name in names:
+            if name not in self.arg_params:
+                raise ValueError("%s '%s': parameter %s is missing from the checkpoint" % (layer.op, layer.name, name))
+        return [self.arg_params[name] for name in names]
 
     def code_of(self, pack):
         """The DataCode of a _qnn_pack node."""
@@ -65,20 +67,21 @@ class Model:
         if code not in self._thresholds:
             threshold = code.thresholds()
             threshold = threshold[:, None] if len(threshold) > 1 else threshold
-            self._thresholds[code] = [self.entry(name + "_act_threshold", threshold),
+            self._thresholds[code] = [self.entry(name + "_act_threshold", threshold, is_derived=True),
                                       self.entry(name + "_act_flip", np.zeros(1, np.int64))]
         return list(self._thresholds[code])
 
-    def variable(self, name, value):
+    def variable(self, name, value, is_derived=False):
         """A new variable node with its value. It carries shape and dtype: MXNet can infer neither of a packed
-        weight's."""
+        weight's. is_derived: weights and quantizers determine it; `qnn summary` counts its bytes, but no parameters."""
         self.packed_params[name] = value
         dtype = {"float32": "0", "int32": "4", "int64": "6"}[str(value.dtype)]
-        return Node("null", name, {"__shape__": str(value.shape), "__dtype__": dtype})
+        derived = {"__derived__": "True"} if is_derived else {}
+        return Node("null", name, {"__shape__": str(value.shape), "__dtype__": dtype, **derived})
 
-    def entry(self, name, value):
+    def entry(self, name, value, is_derived=False):
         """The entry of a new variable; of another name where `name` is taken."""
-        return self.variable(self.free_name(name), value), 0
+        return self.variable(self.free_name(name), value, is_derived), 0
 
     def free_name(self, name):
         """`name`, or name_2, name_3 ... where a parameter is called so: a BatchNorm may have the name of a layer."""

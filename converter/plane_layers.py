@@ -9,16 +9,15 @@ from typing import Any, Optional
 
 import numpy as np
 
-from qnn import bits, reference_planes
+from qnn import bits
+from qnn.codes import product_of_scales, scale_of, weight_terms
 from qnn.graph import Node
+from qnn.packing import code_of_data, why_no_planes
 
-from .codes import data_code, product_of_scales, scale_of, weight_terms
-from .layers import layer_of
 from .passes.tuples import text
 
 GEOMETRY = ("kernel", "stride", "dilate", "pad", "num_group")
 FULLY_CONNECTED = {"kernel": (1, 1), "stride": (1, 1), "dilate": (1, 1), "pad": (0, 0), "num_group": 1}
-PASSING = ("_copy", "Dropout", "Flatten")  # codes of a QActivation come through, as they do through max-pooling
 
 
 @dataclass
@@ -36,46 +35,11 @@ class PlaneLayer:
 
 def plane_layer(model, layer, weight):
     """The PlaneLayer of a QLayer with the float array `weight`."""
-    options, note = layer.options, ""
-    data = data_code(options.act_quantizer, params_of(model, layer, "act"))
-    if data is None and options.act_bit == 32:
-        data = _code_of_activation(model, layer.inputs["data"])
-        note = "reads the codes of its QActivation: equal up to rounding"
-    weights = weight_terms(options.weight_quantizer, weight, params_of(model, layer, "weight"))
-    return PlaneLayer(layer, weight, data, weights, _why(options, data, weights, weight), note)
-
-
-def _why(options, data, weights, weight):
-    if data is None or weights is None:
-        side, quantizer = ("data", options.act_quantizer) if data is None else ("weights", options.weight_quantizer)
-        return "its %s (%s) have no integer codes of 1..8 bits" % (side, quantizer)
-    if getattr(options, "flatten", True) is False:
-        return "flatten=False: only (N, K) data is packed"
-    fan_in = int(np.prod(weight.shape[1:]))
-    most = max(reference_planes.largest_accum(fan_in, data.term_planes[0][1], term.planes) for term in weights)
-    if most > bits.MAX_K:
-        return "fan-in %d of such codes is beyond what float32 counts exactly" % fan_in
-    return None
-
-
-def params_of(model, layer, side):
-    """The trained arrays of the quantizer of one side, in order."""
-    quantizer = getattr(layer.options, side + "_quantizer")
-    return [model.trained(layer.inputs["%s_%s" % (side, role)][0].name, layer) for role, _, _ in quantizer.parameters]
-
-
-def _code_of_activation(model, entry):
-    """The DataCode of the QActivation that gives `entry`, or None."""
-    node = entry[0]
-    while node.op in PASSING and "__qnn_op__" not in node.attrs:
-        node = node.inputs[0][0]
-        if node.op == "Pooling" and node.attrs.get("pool_type", "max") == "max":
-            node = node.inputs[0][0]
-    if node.attrs.get("__qnn_op__") != "QActivation":
-        return None
-    activation = layer_of(node)
-    code = data_code(activation.options.act_quantizer, params_of(model, activation, "act"))
-    return code if code is not None and code.is_idempotent else None
+    data, is_read = code_of_data(layer, model.trained)
+    weights = weight_terms(layer.options.weight_quantizer, weight, model.trained(layer, "weight"))
+    note = "reads the codes of its QActivation: equal up to rounding" if is_read else ""
+    return PlaneLayer(layer, weight, data, weights,
+                      why_no_planes(layer.options, data, weights, int(np.prod(weight.shape[1:]))), note)
 
 
 # ---- the nodes -------------------------------------------------------------------------------------------------------
@@ -142,7 +106,9 @@ def _product(model, plane, geometry, name, image, planes, term, panels, scale, t
     channels = plane.weight.shape[1] * int(geometry["num_group"])
     attrs = {**geometry, "channels": str(channels), "image_pad": geometry["pad"], "layout": "NCHW",
              "no_offset": "True", "act_planes": str(count), "act_code": data.code, "weight_planes": str(term.planes),
-             "weight_code": term.code}
+             "weight_code": term.code, "__act_bit__": str(data.planes), "__weight_bit__": str(layer.options.weight_bit)}
+    if name != layer.name:
+        attrs["__part_of__"] = layer.name
     if count != data.planes:
         attrs["plane"] = str(first)
     if layer.op == "QFullyConnected":
@@ -150,10 +116,10 @@ def _product(model, plane, geometry, name, image, planes, term, panels, scale, t
     inputs = [image, (panels, 0)]
     offset = term.offset(data.code, count)
     if offset is not None:
-        inputs.append(model.entry(name + "_offset", offset))
+        inputs.append(model.entry(name + "_offset", offset, is_derived=True))
     if scale is not None:
         attrs["has_scale"] = "True"
-        inputs.append(model.entry(name + "_scale", scale))
+        inputs.append(model.entry(name + "_scale", scale, is_derived=True))
     if total is not None:
         attrs["has_residual"] = "True"
         inputs.append(total)
@@ -172,10 +138,10 @@ def _scale_and_bias(model, plane, total, is_single):
         scale = scale_of(plane.weight, options.scaling)
         if is_single and "has_scale" not in node.attrs:
             node.attrs["has_scale"] = "True"
-            node.inputs.append(model.entry(layer.name + "_scale", scale))
+            node.inputs.append(model.entry(layer.name + "_scale", scale, is_derived=True))
         else:
             is_inside = False
-            factor = model.entry(layer.name + "_scale", scale.reshape(shape))
+            factor = model.entry(layer.name + "_scale", scale.reshape(shape), is_derived=True)
             total = Node("broadcast_mul", layer.name + "_scaled", {}, [total, factor]), 0
     if not options.no_bias:
         bias = layer.inputs["bias"]

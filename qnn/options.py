@@ -100,6 +100,10 @@ class _Options(Options):
         setattr(self, argument, quantizer)
         setattr(self, bits, quantizer.precision)
 
+    def roles(self, side):
+        """Names of what the quantizer of one side trains, in order: ["gamma"]."""
+        return [role for role, _, _ in getattr(self, side + "_quantizer").parameters]
+
     @property
     def parameters(self):
         """{"act_gamma": (shape, initial values), ...} of what the quantizers train, in order."""

@@ -1,10 +1,9 @@
 """Summary: what every layer of a network costs: parameters and multiply-accumulates by width in bits, bytes as float32
 and packed. The numbers are objects (LayerProfile, ModelProfile); tables are made from them.
 
-    1-bit layer, packed:  num_filter * kernel_h * kernel_w * ceil(C/group/64) words of 8 bytes, pad bits included
-
-"Packed" is what `qnn convert` stores: layers of 1-bit data and weights in words, scales and all the rest in float32.
-A packed network has the same profile as the network it was made of.
+"Packed" is what `qnn convert --no-fuse` stores: weights of up to 8 bits on planes of 64-bit words, pad bits included,
+all the rest in 32 bits. A packed network has the same profile as the network it was made of, but for what quantizers
+train (gammas): parameters of the training graph, which are scales and thresholds in the packed one.
 """
 import contextlib
 import io
@@ -14,12 +13,14 @@ from dataclasses import dataclass, field
 
 import mxnet as mx
 
+from .costs import Cost, Ledger
 from .errors import first_sentence
 from .graph import Graph
-from .layer_costs import Cost, cost_of, numbers
+from .layer_costs import cost_of, numbers
 from .tables import text_table
 
-PARAMETER_ENDINGS = ("weight", "bias", "gamma", "beta", "moving_mean", "moving_var", "running_mean", "running_var")
+PARAMETER_ENDINGS = ("weight", "bias", "gamma", "beta", "moving_mean", "moving_var", "running_mean", "running_var",
+                     "weight_positive", "weight_negative")
 
 
 @dataclass
@@ -62,7 +63,7 @@ class ModelProfile:
 
     @property
     def bytes_packed(self):
-        """Bytes of all parameters when the 1-bit layers are packed."""
+        """Bytes of all parameters when all layers are packed that can be."""
         return sum(layer.bytes_packed for layer in self.layers)
 
     @property
@@ -118,8 +119,9 @@ def summary(symbol_or_block, shape=None, params=None, print_fn=None):
 
     symbol_or_block: a Symbol, trained or packed, or a HybridBlock. shape: shape of the input, (N, C, H, W) for
     instance, or {name: shape}; None takes it from the symbol, where its variables carry one. params: {name: array}
-    (names plain or with "arg:", "aux:") tells parameters from inputs and gives their shapes. print_fn: called with the
-    table; print by default. Raises ValueError.
+    (names plain or with "arg:", "aux:") tells parameters from inputs, and gives their shapes and values; values decide
+    how many planes fixed-point weights take and which layers share thresholds (without: all planes; initial scales).
+    print_fn: called with the table; print by default. Raises ValueError.
     """
     result = profile(symbol_or_block, shape, params)
     (print_fn or print)(str(result))
@@ -135,19 +137,31 @@ def profile(symbol_or_block, shape=None, params=None):
         symbol = mx.sym.Group(list(outputs)) if isinstance(outputs, (list, tuple)) else outputs
     if not isinstance(symbol, mx.sym.Symbol):
         raise ValueError("summary: a Symbol or a HybridBlock is expected, got %s" % type(symbol).__name__)
-    known = None if params is None else {name.split(":", 1)[-1]: value.shape for name, value in params.items()}
+    arrays = {name.split(":", 1)[-1]: value for name, value in (params or {}).items()}
+    known = None if params is None else {name: value.shape for name, value in arrays.items()}
     graph = Graph.from_json(symbol.tojson())
     input_shapes = _input_shapes(graph, shape, known)
     shapes = infer_shapes(graph, {**_complete(known or {}), **input_shapes})
-    counted = {node for node in graph.nodes() if node.is_variable
-               and (node.name in input_shapes or _is_input(node.name, known))}
+    inputs = {node for node in graph.nodes() if node.is_variable
+              and (node.name in input_shapes or _is_input(node.name, known))}
+    ledger = Ledger(graph, shapes, inputs, lambda name: _as_numpy(arrays.get(name)))
     result = ModelProfile(input_shapes)
     for node in graph.nodes():
         is_inside = "__qnn_layer__" in node.attrs and "__qnn_op__" not in node.attrs
         if not node.is_variable and not is_inside:
-            cost = cost_of(node, shapes, counted)
+            cost = cost_of(node, ledger)
             result.layers.append(LayerProfile(**vars(cost), name=node.name, output_shape=shapes[node][0]))
     return result
+
+
+def _as_numpy(value):
+    """The array itself; None where it is missing, or a gluon Parameter that is not initialised."""
+    if isinstance(value, mx.gluon.Parameter):
+        try:
+            value = value.data()
+        except RuntimeError:
+            return None
+    return value.asnumpy() if isinstance(value, mx.nd.NDArray) else value
 
 
 # ---- shapes ----------------------------------------------------------------------------------------------------------

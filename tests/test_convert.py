@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from nets import bind, random_params, run, small_cnn
 from qnn.converter import convert_checkpoint
-from qnn.converter.layers import find_layers
 
 import qnn
 from qnn.graph import Graph
+from qnn.q_layers import find_layers
 
 DATA = np.random.RandomState(1).randn(5, 3, 9, 9).astype(np.float32)
 

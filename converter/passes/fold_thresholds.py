@@ -20,7 +20,7 @@ from .chains import is_plain, walk
 from .tuples import numbers, text
 
 GEOMETRY = ("channels", "kernel", "num_filter", "stride", "dilate", "pad", "num_group", "pad_value", "image_pad",
-            "act_planes", "act_code", "weight_planes", "weight_code", "plane")
+            "act_planes", "act_code", "weight_planes", "weight_code", "plane", "__act_bit__", "__weight_bit__")
 MOST_PLANES = 4  # of a code that a layer writes by thresholds; wider ones are packed from floats
 MOST_VALUES = 1 << 20  # accumulators that are tried
 

@@ -3,32 +3,18 @@ data and weights, a packing and products for codes of several bits."""
 import numpy as np
 
 from qnn import backend, bits, reference
+from qnn.codes import scale_of
 from qnn.graph import Node
+from qnn.packing import packing_key, why_float
+from qnn.q_layers import find_layers
 
 from .. import plane_layers
-from ..codes import scale_of
-from ..layers import find_layers
 
 OPERATORS = {"QConvolution": "_qnn_packed_convolution", "QFullyConnected": "_qnn_packed_fully_connected"}
 ATTRIBUTES = {"QConvolution": ("kernel", "num_filter", "stride", "dilate", "pad", "num_group", "pad_value",
                                "no_offset"),
               "QFullyConnected": ("num_hidden", "flatten", "no_offset")}
 WEIGHTED = ("Convolution", "Deconvolution", "FullyConnected")
-
-
-def why_float(layer, model):
-    """Why a layer cannot be packed, whatever its codes, as a sentence; None where it can."""
-    if layer.options.scaling == "xnor":
-        return "scaling='xnor' multiplies by a map of float data"
-    if layer.op == "QConvolution" and len(layer.options.kernel) != 2:
-        return "a %d-D convolution: only 2-D ones are packed" % len(layer.options.kernel)
-    weight, _ = layer.inputs["weight"]
-    if not weight.is_variable:
-        return "its weights are computed by the graph"
-    fan_in = int(np.prod(model.parameter(weight.name, layer).shape[1:]))
-    if fan_in > bits.MAX_K // 2:
-        return "fan-in %d is beyond what float32 counts exactly" % fan_in
-    return None
 
 
 def pack(weight, options):
@@ -46,7 +32,7 @@ class PackWeights:
 
     def apply(self, model):
         layers = {layer.node: layer for layer in find_layers(model.graph) if layer.op in OPERATORS}
-        reasons = {node: why_float(layer, model) for node, layer in layers.items()}
+        reasons = {node: _why_float(model, layer) for node, layer in layers.items()}
         planes = {node: _planes(model, layer) for node, layer in layers.items()
                   if reasons[node] is None and not layer.options.is_one_bit}
         reasons.update((node, plane.why) for node, plane in planes.items())
@@ -83,13 +69,17 @@ class PackWeights:
         inputs = [layer.inputs["data"]]
         for key, value in values.items():
             if key not in variables:
-                variables[key] = model.variable(key, value)
+                variables[key] = model.variable(key, value, is_derived=True)
             inputs.append((variables[key], 0))
         if not options.no_bias:
             attrs["has_bias"] = "True"
             inputs.append(layer.inputs["bias"])
         model.graph.replace((layer.node, 0), (Node(OPERATORS[layer.op], layer.name, attrs, inputs), 0))
         return sum(value.nbytes for value in values.values())
+
+
+def _why_float(model, layer):
+    return why_float(layer, lambda variable: model.parameter(variable.name, layer).shape)
 
 
 def _planes(model, layer):
@@ -102,9 +92,7 @@ def _names(graph, layers):
     readers = graph.consumers()
     packings = {}
     for layer in layers:
-        packing = (layer.op, getattr(layer.options, "num_group", 1), layer.options.is_one_bit,
-                   str(layer.options.weight_quantizer))
-        packings.setdefault(layer.inputs["weight"][0], {}).setdefault(packing, []).append(layer)
+        packings.setdefault(layer.inputs["weight"][0], {}).setdefault(packing_key(layer), []).append(layer)
     names = {}
     for weight, groups in packings.items():
         read_here = sum(map(len, groups.values()))

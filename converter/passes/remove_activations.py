@@ -4,9 +4,9 @@ backward_only=True is the identity in the forward direction. Otherwise it is sup
 which take the same codes themselves: quantizing twice is quantizing once. Through max-pooling, too, because the largest
 value has the largest code.
 """
-from ..codes import data_code
-from ..layers import find_layers
-from ..plane_layers import params_of
+from qnn.codes import data_code
+from qnn.q_layers import find_layers
+
 from .chains import is_identity, is_max_pool
 from .pack_weights import OPERATORS
 
@@ -28,7 +28,7 @@ class RemoveActivations:
                 model.graph.replace(entry, source)
                 changes += 1
                 continue
-            code = data_code(layer.options.act_quantizer, params_of(model, layer, "act"))
+            code = data_code(layer.options.act_quantizer, model.trained(layer, "act"))
             if code is None or not code.is_idempotent:
                 continue
             readers = model.graph.consumers()

@@ -2,7 +2,7 @@
 import json
 import sys
 
-HELP = "pack the 1-bit layers of a trained checkpoint"
+HELP = "pack the quantized layers of a trained checkpoint"
 EXAMPLES = """
 qnn convert out/lenet 20                                   writes out/binarized_lenet-symbol.json and -0020.params
 qnn convert out/lenet 20 -o out/packed --verify ../shared/data/mnist

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from qnn import quantizers, reference_planes
-from qnn.thresholds import float_thresholds, sign_codes
+from . import quantizers, reference_planes
+from .thresholds import float_thresholds, sign_codes
 
 MOST_PLANES = 8
 

@@ -1,9 +1,9 @@
-"""Layers: finds Q layers in a training graph, by the attributes that qnn/symbol.py leaves on their nodes, never by
+"""Q layers: finds them in a training graph, by the attributes that qnn/symbol.py leaves on their nodes, never by
 names."""
 from dataclasses import dataclass, field
 
-from qnn.graph import entrances
-from qnn.options import ActivationOptions, ConvolutionOptions, FullyConnectedOptions
+from .graph import entrances
+from .options import ActivationOptions, ConvolutionOptions, FullyConnectedOptions
 
 KINDS = {kind.op: kind for kind in (ActivationOptions, ConvolutionOptions, FullyConnectedOptions)}
 
