@@ -6,7 +6,7 @@
  * 8 registers, which leaves sums for 5 pixels. */
 #include <immintrin.h>
 
-#include "../internal.h"
+#include "pairs-avx512.h"
 
 #ifdef QNN_TGEMM
 enum { has_masks = true, mr = 5, max_registers = 4 };
@@ -119,9 +119,14 @@ void KERNEL(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,
             const qnn_walk *walk, int32_t *counts, size_t ld) {
   assert(num_pixels >= 1 && num_pixels <= mr);
   assert((num_filter >= 1 && num_filter <= QNN_PANEL_FILTERS) || num_filter == 2 * QNN_PANEL_FILTERS);
+  const size_t k_words = walk->num_segments * walk->segment_words;
+  if (!has_masks && num_pixels >= 4 && k_words >= QNN_PAIRS_FROM) {
+    qnn_pairs_ukernel__avx512(num_pixels, pixels, num_filter, panels, walk, counts, ld);
+    return;
+  }
   const size_t num_even = num_filter > QNN_PANEL_FILTERS ? 8 : (num_filter + 1) / 2;
   const size_t num_odd = num_filter > QNN_PANEL_FILTERS ? 8 : num_filter / 2;
-  const uint64_t *second = panels + QNN_PANEL_FILTERS * walk->num_segments * walk->segment_words;
+  const uint64_t *second = panels + QNN_PANEL_FILTERS * k_words;
   const filters f = {{panels, second},
                      {(__mmask8)((1u << num_even) - 1), (__mmask8)((1u << num_odd) - 1)}, num_even, num_filter};
   const bool is_single = walk->num_pairs == 1;
