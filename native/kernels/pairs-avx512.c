@@ -7,12 +7,12 @@
  *
  * s and the carry are one vpternlogq each. w1 ^ w2 is formed once for all pixels. a1 ^ a2 is formed once for all
  * filters, by scalar instructions, and goes through memory: a broadcast from there takes no vector port, one from a
- * general register does. 6 pixels x 16 filters are 24 sums; 4 weights and 4 intermediate values fill the 32 registers. */
+ * general register does. 6 pixels x 16 filters have 24 sums; 4 weights and 4 intermediate values fill the registers. */
 #include "pairs-avx512.h"
 
 #include <immintrin.h>
 
-enum { mr = 6, num_registers = 2 };  /* a panel: even filters, odd filters */
+enum { mr = 6, num_registers = 2, lanes = 8 };  /* a panel: even filters, odd ones */
 
 /* Where the words of a pixel go on. */
 typedef struct {
@@ -28,13 +28,8 @@ static inline __attribute__((always_inline)) size_t next_word(const qnn_walk *wa
   return offset;
 }
 
-/* Words of `lanes` filters, all 8 where the panel is not short. */
-static inline __m512i load(const uint64_t *w, __mmask8 lanes, const bool is_short) {
-  return is_short ? _mm512_maskz_loadu_epi64(lanes, w) : _mm512_loadu_si512(w);
-}
-
-/* The five instructions; the processor renames the move away. In assembly, because gcc 12 moves and spills up to a third
- * of the sums where it allocates the registers of intrinsics. */
+/* The five instructions; the processor renames the move away. In assembly, because gcc 12 moves and spills up to a
+ * third of the sums where it allocates the registers of intrinsics. */
 static inline __attribute__((always_inline)) void count_pair(__m512i a1, __m512i a12, __m512i w1, __m512i w12,
                                                              __m512i *low, __m512i *carries) {
   __m512i x, before;
@@ -52,14 +47,12 @@ static inline __attribute__((always_inline)) void count_pair(__m512i a1, __m512i
 #define EACH_PIXEL _Pragma("GCC unroll 6") for (size_t j = 0; j < num_pixels; ++j)
 #define EACH_REGISTER _Pragma("GCC unroll 2") for (size_t i = 0; i < num_registers; ++i)
 
-/* One panel. num_pixels, is_short and is_single (one pair of planes) are constants where this is called: every loop over
+/* One full panel. num_pixels and is_single (one pair of planes) are constants where this is called: every loop over
  * pixels and registers is unrolled. */
 static inline __attribute__((always_inline)) void run(
-    const size_t num_pixels, const bool is_short, const bool is_single, const uint64_t *const *pixels,
-    size_t num_filter, const uint64_t *panel, const qnn_walk *walk, int32_t *counts, size_t ld) {
+    const size_t num_pixels, const bool is_single, const uint64_t *const *pixels, const uint64_t *panel,
+    const qnn_walk *walk, int32_t *counts, size_t ld) {
   const size_t k_words = walk->num_segments * walk->segment_words;
-  const size_t step = is_short ? num_filter : QNN_PANEL_FILTERS, num_even = is_short ? (num_filter + 1) / 2 : 8;
-  const __mmask8 lanes[num_registers] = {(__mmask8)((1u << num_even) - 1), (__mmask8)((1u << (step - num_even)) - 1)};
   __m512i carries[mr][num_registers], low[mr][num_registers];
   EACH_PIXEL EACH_REGISTER carries[j][i] = low[j][i] = _mm512_setzero_si512();
   const size_t num_pairs = is_single ? 1 : walk->num_pairs;
@@ -78,8 +71,8 @@ static inline __attribute__((always_inline)) void run(
     if (k_words % 2) {
       const size_t k = next_word(walk, &at);
       __m512i weight[num_registers];
-      EACH_REGISTER weight[i] = load(w + i * num_even, lanes[i], is_short);
-      w += step;
+      EACH_REGISTER weight[i] = _mm512_loadu_si512(w + i * lanes);
+      w += QNN_PANEL_FILTERS;
 #define DIFFERING _mm512_xor_si512(_mm512_set1_epi64((long long)p[j][k]), weight[i])
       if (is_single || n == 0 || pair->doubles)  /* low is 0 */
         EACH_PIXEL EACH_REGISTER low[j][i] = DIFFERING;
@@ -94,10 +87,10 @@ static inline __attribute__((always_inline)) void run(
       const size_t k1 = next_word(walk, &at), k2 = next_word(walk, &at);
       __m512i w1[num_registers], w12[num_registers];
       EACH_REGISTER {
-        w1[i] = load(w + i * num_even, lanes[i], is_short);
-        w12[i] = _mm512_xor_si512(w1[i], load(w + step + i * num_even, lanes[i], is_short));
+        w1[i] = _mm512_loadu_si512(w + i * lanes);
+        w12[i] = _mm512_xor_si512(w1[i], _mm512_loadu_si512(w + QNN_PANEL_FILTERS + i * lanes));
       }
-      w += 2 * step;
+      w += 2 * QNN_PANEL_FILTERS;
       EACH_PIXEL {
         uint64_t both = p[j][k1] ^ p[j][k2];
         __asm__("" : "+m"(both));
@@ -117,29 +110,27 @@ static inline __attribute__((always_inline)) void run(
   }
 }
 
+/* Functions of their own, for the reason given in xgemm-avx512.c. */
+#define VARIANT(name, num_pixels, is_single)                                                                          \
+  static __attribute__((noinline)) void name(const uint64_t *const *pixels, const uint64_t *panel,                    \
+                                             const qnn_walk *walk, int32_t *counts, size_t ld) {                      \
+    run(num_pixels, is_single, pixels, panel, walk, counts, ld);                                                      \
+  }
+VARIANT(bits_of_4, 4, true)
+VARIANT(bits_of_5, 5, true)
+VARIANT(bits_of_6, 6, true)
+VARIANT(codes_of_4, 4, false)
+VARIANT(codes_of_5, 5, false)
+VARIANT(codes_of_6, 6, false)
+
 void qnn_pairs_ukernel__avx512(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,
                                const uint64_t *panels, const qnn_walk *walk, int32_t *counts, size_t ld) {
-  assert(num_pixels >= 4 && num_pixels <= mr);
-  assert((num_filter >= 1 && num_filter <= QNN_PANEL_FILTERS) || num_filter == 2 * QNN_PANEL_FILTERS);
-#define RUN(num_pixels, ...)                                                                                          \
-  case num_pixels:                                                                                                    \
-    run(num_pixels, __VA_ARGS__, pixels, n, panels + done * k_words, walk, counts + done, ld);                        \
-    break
-#define RUN_ALL(...)                                                                                                  \
-  switch (num_pixels) {                                                                                               \
-    RUN(4, __VA_ARGS__);                                                                                              \
-    RUN(5, __VA_ARGS__);                                                                                              \
-    RUN(6, __VA_ARGS__);                                                                                              \
-  }
-  const size_t k_words = walk->num_segments * walk->segment_words, n = qnn_min(num_filter, QNN_PANEL_FILTERS);
-  const bool is_single = walk->num_pairs == 1;
-  for (size_t done = 0; done < num_filter; done += QNN_PANEL_FILTERS) {
-    if (n < QNN_PANEL_FILTERS) {
-      if (is_single) RUN_ALL(true, true)
-      else RUN_ALL(true, false)
-    } else {
-      if (is_single) RUN_ALL(false, true)
-      else RUN_ALL(false, false)
-    }
-  }
+  assert(num_pixels >= 4 && num_pixels <= mr && num_filter % QNN_PANEL_FILTERS == 0);
+  void (*const run_bits)(const uint64_t *const *, const uint64_t *, const qnn_walk *, int32_t *, size_t) =
+      num_pixels == 6 ? bits_of_6 : num_pixels == 5 ? bits_of_5 : bits_of_4;
+  void (*const run_codes)(const uint64_t *const *, const uint64_t *, const qnn_walk *, int32_t *, size_t) =
+      num_pixels == 6 ? codes_of_6 : num_pixels == 5 ? codes_of_5 : codes_of_4;
+  const size_t k_words = walk->num_segments * walk->segment_words;
+  for (size_t done = 0; done < num_filter; done += QNN_PANEL_FILTERS)
+    (walk->num_pairs == 1 ? run_bits : run_codes)(pixels, panels + done * k_words, walk, counts + done, ld);
 }

@@ -4,8 +4,9 @@
 
 #include "../internal.h"
 
-/* For 4 to 6 pixels; QNN_PAIRS_FROM words and more, where the end of a call costs less than pairs save. */
-enum { QNN_PAIRS_FROM = 9 };
+/* For 4 to 6 pixels and two full panels; QNN_PAIRS_FROM words of all pairs of planes and more: with less of any, the end
+ * of a call costs what pairs save. */
+enum { QNN_PAIRS_FROM = 12 };
 qnn_xgemm_ukernel qnn_pairs_ukernel__avx512;
 
 #endif

@@ -1,6 +1,6 @@
 /* xgemm-avx512.c: AVX-512 with VPOPCNTDQ. One register = one word of 8 filters; a call runs up to 6 pixels against two
  * panels (32 filters): 24 sums, 4 weights and a broadcast pixel word fill 29 of the 32 registers, and each load of a
- * weight serves 6 pixels. Three instructions per 512 bits: xor, popcount, add.
+ * weight serves 6 pixels. Three instructions per 512 bits: xor, popcount, add. Large calls take pairs-avx512.c.
  *
  * tgemm-avx512.c compiles this file again for masked weights: (x ^ sign) & mask is one vpternlogq. Signs and masks take
  * 8 registers, which leaves sums for 5 pixels. */
@@ -90,24 +90,29 @@ static inline __attribute__((always_inline)) void run(
       store_panel(sum[j][i], sum[j][i + 1], counts + j * ld + i / 2 * QNN_PANEL_FILTERS);
 }
 
-#define RUN(num_pixels, ...)                                                    \
-  case num_pixels:                                                              \
-    run(num_pixels, __VA_ARGS__, pixels, &f, walk, counts, ld);                 \
-    break
+/* A function for each of them: in one function gcc would keep pointers that all share in vector registers, and wait for
+ * the vector ports, busy with the call before, to get them back. */
+#define VARIANT(name, num_pixels, ...)                                                                                \
+  static __attribute__((noinline)) void name##num_pixels(const uint64_t *const *pixels, const filters *f,             \
+                                                         const qnn_walk *walk, int32_t *counts, size_t ld) {          \
+    run(num_pixels, __VA_ARGS__, pixels, f, walk, counts, ld);                                                        \
+  }
 #ifdef QNN_TGEMM
+#define VARIANT_SIX(...)
 #define RUN_SIX(...)
 #else
-#define RUN_SIX(...) RUN(6, __VA_ARGS__);
+#define VARIANT_SIX(name, ...) VARIANT(name, 6, __VA_ARGS__)
+#define RUN_SIX(name) case 6: name##6(pixels, &f, walk, counts, ld);
 #endif
-#define RUN_ALL(...)                                                            \
-  switch (num_pixels) {                                                         \
-    RUN(1, __VA_ARGS__);                                                        \
-    RUN(2, __VA_ARGS__);                                                        \
-    RUN(3, __VA_ARGS__);                                                        \
-    RUN(4, __VA_ARGS__);                                                        \
-    RUN(5, __VA_ARGS__);                                                        \
-    RUN_SIX(__VA_ARGS__)                                                        \
-  }
+#define VARIANTS(name, ...)                                                                                           \
+  VARIANT(name, 1, __VA_ARGS__) VARIANT(name, 2, __VA_ARGS__) VARIANT(name, 3, __VA_ARGS__)                           \
+  VARIANT(name, 4, __VA_ARGS__) VARIANT(name, 5, __VA_ARGS__) VARIANT_SIX(name, __VA_ARGS__)
+VARIANTS(two_panels, 4, false, true)
+VARIANTS(two_panels_planes, 4, false, false)
+VARIANTS(panel, 2, false, true)
+VARIANTS(panel_planes, 2, false, false)
+VARIANTS(short_panel, 2, true, true)
+VARIANTS(short_panel_planes, 2, true, false)
 
 #ifdef QNN_TGEMM
 #define KERNEL qnn_tgemm_ukernel__avx512
@@ -120,7 +125,8 @@ void KERNEL(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,
   assert(num_pixels >= 1 && num_pixels <= mr);
   assert((num_filter >= 1 && num_filter <= QNN_PANEL_FILTERS) || num_filter == 2 * QNN_PANEL_FILTERS);
   const size_t k_words = walk->num_segments * walk->segment_words;
-  if (!has_masks && num_pixels >= 4 && k_words >= QNN_PAIRS_FROM) {
+  if (!has_masks && num_pixels >= 4 && num_filter > QNN_PANEL_FILTERS &&
+      k_words * walk->num_pairs >= QNN_PAIRS_FROM) {
     qnn_pairs_ukernel__avx512(num_pixels, pixels, num_filter, panels, walk, counts, ld);
     return;
   }
@@ -129,15 +135,24 @@ void KERNEL(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,
   const uint64_t *second = panels + QNN_PANEL_FILTERS * k_words;
   const filters f = {{panels, second},
                      {(__mmask8)((1u << num_even) - 1), (__mmask8)((1u << num_odd) - 1)}, num_even, num_filter};
+#define RUN(name)                                                                                                     \
+  switch (num_pixels) {                                                                                               \
+    case 1: name##1(pixels, &f, walk, counts, ld); break;                                                             \
+    case 2: name##2(pixels, &f, walk, counts, ld); break;                                                             \
+    case 3: name##3(pixels, &f, walk, counts, ld); break;                                                             \
+    case 4: name##4(pixels, &f, walk, counts, ld); break;                                                             \
+    case 5: name##5(pixels, &f, walk, counts, ld); break;                                                             \
+    RUN_SIX(name)                                                                                                     \
+  }
   const bool is_single = walk->num_pairs == 1;
   if (num_filter > QNN_PANEL_FILTERS) {
-    if (is_single) RUN_ALL(4, false, true)
-    else RUN_ALL(4, false, false)
+    if (is_single) RUN(two_panels)
+    else RUN(two_panels_planes)
   } else if (num_filter == QNN_PANEL_FILTERS) {
-    if (is_single) RUN_ALL(2, false, true)
-    else RUN_ALL(2, false, false)
+    if (is_single) RUN(panel)
+    else RUN(panel_planes)
   } else {
-    if (is_single) RUN_ALL(2, true, true)
-    else RUN_ALL(2, true, false)
+    if (is_single) RUN(short_panel)
+    else RUN(short_panel_planes)
   }
 }
