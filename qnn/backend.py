@@ -220,22 +220,25 @@ def xgemm(a, panels, k, num_filter, scale=None, bias=None, no_offset=False):
 # ---- training --------------------------------------------------------------------------------------------------------
 
 
-def sign_pad(x, pad=(0, 0), pad_value=1.0):
-    """q(x) with a border of pad_value: (..., H, W) float32 -> (..., H + 2 pad_h, W + 2 pad_w) float32."""
+def sign_pad(x, pad=(0, 0), pad_value=1.0, low=-1.0, high=1.0):
+    """low where q(x) = -1, high where q(x) = +1, with a border of pad_value: (..., H, W) float32 ->
+    (..., H + 2 pad_h, W + 2 pad_w) float32."""
     x = checks.array("sign_pad", "x", x, np.float32)
     pad = checks.pair("sign_pad", "pad", pad, 0)
     if x.ndim < 2:
         raise ValueError("sign_pad: x must be (..., H, W), got shape %s" % (x.shape,))
     h, w = x.shape[-2:]
     if not is_native:
-        return fallback.sign_pad(x, pad, pad_value)
+        return fallback.sign_pad(x, pad, pad_value, low, high)
     y = _empty(x.shape[:-2] + (h + 2 * pad[0], w + 2 * pad[1]), np.float32)
-    _check("sign_pad", lib.qnn_sign_pad(_floats(x), x.size // (h * w), h, w, *pad, pad_value, _floats(y)))
+    _check("sign_pad", lib.qnn_sign_pad(_floats(x), x.size // (h * w), h, w, *pad, low, high, pad_value,
+                                         _floats(y)))
     return y
 
 
-def sign_pad_grad(x, dy, pad=(0, 0), grad_clip=1.0):
-    """Gradient of sign_pad, the clipped straight-through estimator: dx = dy inside the border where |x| <= grad_clip.
+def sign_pad_grad(x, dy, pad=(0, 0), grad_clip=1.0, slope=1.0):
+    """Gradient of sign_pad, the clipped straight-through estimator: dx = slope * dy inside the border where
+    |x| <= grad_clip; slope = (high - low) / 2.
 
     x: (..., H, W), dy: the shape of sign_pad(x, pad), both float32. Returns dx, shaped like x; 0 elsewhere and for NaN.
     """
@@ -246,10 +249,10 @@ def sign_pad_grad(x, dy, pad=(0, 0), grad_clip=1.0):
     h, w = x.shape[-2:]
     checks.expect("sign_pad_grad", "shape of dy", dy.shape, x.shape[:-2] + (h + 2 * pad[0], w + 2 * pad[1]))
     if not is_native:
-        return fallback.sign_pad_grad(x, dy, pad, grad_clip)
+        return fallback.sign_pad_grad(x, dy, pad, grad_clip, slope)
     dx = _empty(x.shape, np.float32)
     _check("sign_pad_grad", lib.qnn_sign_pad_grad(_floats(x), _floats(dy), x.size // (h * w), h, w, *pad, grad_clip,
-                                                  _floats(dx)))
+                                                  slope, _floats(dx)))
     return dx
 
 

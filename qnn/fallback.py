@@ -82,14 +82,15 @@ def max_pool_bits(image, channels, kernel, stride, pad, convention, flip, image_
     return reference_planes.pack_codes(u, planes, out_pad, code, out_pad_value)
 
 
-def sign_pad(x, pad, pad_value):
+def sign_pad(x, pad, pad_value, low, high):
     """backend.sign_pad by reference.sign."""
     around = ((0, 0),) * (x.ndim - 2) + ((pad[0],) * 2, (pad[1],) * 2)
-    return np.pad(reference.sign(x), around, constant_values=np.float32(pad_value))
+    values = np.where(reference.sign(x) < 0, np.float32(low), np.float32(high))
+    return np.pad(values, around, constant_values=np.float32(pad_value))
 
 
-def sign_pad_grad(x, dy, pad, grad_clip):
+def sign_pad_grad(x, dy, pad, grad_clip, slope):
     """backend.sign_pad_grad by reference.ste_window."""
     h, w = x.shape[-2:]
     inside = dy[..., pad[0]:pad[0] + h, pad[1]:pad[1] + w]
-    return np.where(reference.ste_window(x, grad_clip) > 0, inside, np.float32(0))
+    return np.where(reference.ste_window(x, grad_clip) > 0, np.float32(slope) * inside, np.float32(0))

@@ -7,8 +7,15 @@ Quantizers (quantizers_base.py) give terms: integers times a scale. The operator
 sums are exact while they stay within 2^24, whatever their order; every product with a scale is rounded once. Inference
 is a function of integers, then, for every quantizer.
 
-The offset map (K + dot)/2 costs nothing: weights are -1/2, +1/2 and K/2 is the bias, all exact in float32, so that the
-gradient carries the 1/2 by itself. MXNet's Convolution brings oneDNN, grad_req='add', several devices and GPUs.
+Neither the border s of the padding (+1, -1 or 0) nor the offset map (K + dot)/2 costs a pass over data or output: data
+enter as x - s, where padding with s is Convolution's own, with zeros, and a bias puts back what that takes away:
+
+    dot         = sum (x - s) w     + s sum w              no_offset=True, or other than 1-bit weights
+    (K + dot)/2 = sum (x - s)/2 w   + (K + s sum w)/2
+
+Both sums are those of integers, exact in float32, and so is what either part adds to gradients of integers; the
+gradients of others round as those of data that are not centred around 0 do. MXNet's Convolution brings oneDNN,
+grad_req='add', several devices and GPUs.
 
 Every input passes through an `identity` of its own (`enter`): lib_api operators and `clip` ignore grad_req='add' and
 sum gradients of eight or more consumers wrongly; identity does neither. The last node carries the layer's name and
@@ -57,23 +64,19 @@ def is_native(ctx=None):
     return backend.is_native and on_cpu and not _forced[-1]
 
 
-def constant_pad(build, x, pad, value):
-    """Pads the last len(pad) axes. MXNet's Pad takes 4-D and 5-D data only: 1-D padding borrows an axis."""
-    if len(pad) == 1:
-        x, pad, is_borrowed = build("expand_dims", x, axis=2), (0,) + tuple(pad), True
-    else:
-        is_borrowed = False
-    width = (0, 0, 0, 0) + tuple(p for size in pad for p in (size, size))
-    x = build("Pad", x, mode="constant", constant_value=value, pad_width=width)
-    return build("Reshape", x, shape=(0, 0, -3)) if is_borrowed else x
-
-
-def data_terms(build, x, quantizer, pad=(), border=0):
-    """[(codes, scale), ...] of the data, codes padded by `border` where `pad` is given."""
-    if type(quantizer) is Sign and build.is_native and len(pad) <= 2:
-        return [(build("_qnn_sign", x, grad_clip=quantizer.clip, pad=tuple(pad), pad_value=border), None)]
+def data_terms(build, x, quantizer, border=0, share=1.0):
+    """[(share * (codes - border), scale), ...] of the data."""
+    if type(quantizer) is Sign and build.is_native:
+        low, high = (share * (code - border) for code in (-1, 1))
+        return [(build("_qnn_sign", x, grad_clip=quantizer.clip, low=low, high=high), None)]
     terms = quantizer.terms(build, x, *build.parameters("act", quantizer))
-    return [(constant_pad(build, codes, pad, border) if any(pad) else codes, scale) for codes, scale in terms]
+    return [(_affine(build, codes, share, -share * border), scale) for codes, scale in terms]
+
+
+def _affine(build, x, factor, summand):
+    """factor * x + summand, without nodes that change nothing."""
+    x = build("_mul_scalar", x, scalar=factor) if factor != 1 else x
+    return build("_plus_scalar", x, scalar=summand) if summand else x
 
 
 def weight_terms(build, w, quantizer):
@@ -84,12 +87,23 @@ def weight_terms(build, w, quantizer):
     return quantizer.terms(builtin, w, *build.parameters("weight", quantizer))
 
 
-def per_filter(build, w, rank):
-    """K of every filter, (num_filter, 1), free of gradient. w: (num_filter, C, *kernel of `rank` sizes)."""
-    ones = build("BlockGrad", build("ones_like", w))
-    if rank:
-        ones = build("sum", ones, axis=tuple(range(2, rank + 2)))
-    return build("sum", ones, axis=1, keepdims=True)
+def per_filter(build, codes, rank, sum_share, size_share):
+    """sum_share * sum(codes of a filter) + size_share * K, (num_filter, 1), K free of gradient. codes: (num_filter, C,
+    *kernel of `rank` sizes).
+
+    A product with a row of ones, as MXNet's sum over axes and its gradient are slow. Flatten waits for C, which gluon
+    does not know at first; FullyConnected would not.
+    """
+    row = build("Flatten", build("slice_axis", codes, axis=0, begin=0, end=1))
+    row = build("BlockGrad", build("ones_like", row))
+    size = build("_mul_scalar", build("sum", row, axis=1, keepdims=True), scalar=size_share)
+    if sum_share:
+        bias = build("SliceChannel", size, num_outputs=1, axis=1, squeeze_axis=True)
+        row = _affine(build, row, sum_share, 0)
+        return build("FullyConnected", build("Flatten", codes), row, bias, num_hidden=1)
+    column = build("slice", codes, begin=(None,) + (0,) * (rank + 1), end=(None,) + (1,) * (rank + 1))
+    column = build("BlockGrad", build("ones_like", build("Flatten", column)))
+    return build("broadcast_mul", column, size)
 
 
 def activation(build, data, options):
@@ -102,20 +116,23 @@ def activation(build, data, options):
     return build.leave(quantizer.quantize(build, data, *build.parameters("act", quantizer)))
 
 
-def _operands(build, weight, bias, codes, options, rank):
-    """The weights and, where needed, the bias of `op`, which map 1-bit layers with offset to (K + dot)/2.
+def _operands(build, bias, codes, options, rank, border=0):
+    """The weights and, where needed, the bias of `op`: what border and offset take away from the sums of products.
 
     A `bias` only lends its shape here: MXNet infers it through `op`, but not through the broadcast_add to come. The
     offset stays two-dimensional up to SliceChannel: mx.viz.print_summary trips over operators that read vectors.
     """
-    if not options.has_offset and bias is None:
+    if not options.has_offset and not border and bias is None:
         return (codes,)
-    offset = build("_mul_scalar", per_filter(build, weight, rank), scalar=0.5 if options.has_offset else 0.0)
-    if options.has_offset:
-        codes = build("_mul_scalar", codes, scalar=0.5)
+    offset = per_filter(build, codes, rank, border * _share(options), 0.5 if options.has_offset else 0.0)
     if bias is not None:
         offset = build("elemwise_add", offset, build("zeros_like", bias))
     return codes, build("SliceChannel", offset, num_outputs=1, axis=1, squeeze_axis=True)
+
+
+def _share(options):
+    """What of a product counts."""
+    return 0.5 if options.has_offset else 1.0
 
 
 def _sum_of_products(build, op, data, weights):
@@ -177,15 +194,14 @@ def convolution(build, data, weight, bias, options):
     if o.is_float:
         return build.leave(_plain(build, "Convolution", data, weight, bias, pad=o.pad, **geometry))
     bias = build.enter_bias(bias)
-    is_bordered = o.border != 0 and any(o.pad)
-    pad = (0,) * rank if is_bordered else o.pad
+    border = o.border if any(o.pad) else 0
 
     def product(*operands):
-        out = build("Convolution", *operands, no_bias=len(operands) < 3, pad=pad, **geometry)
+        out = build("Convolution", *operands, no_bias=len(operands) < 3, pad=o.pad, **geometry)
         return build("Reshape", out, shape=(-2,))
 
-    codes = data_terms(build, data, o.act_quantizer, *((o.pad, o.border) if is_bordered else ()))
-    weights = [(_operands(build, weight, bias, each, o, rank), scale)
+    codes = data_terms(build, data, o.act_quantizer, border, _share(o))
+    weights = [(_operands(build, bias, each, o, rank, border), scale)
                for each, scale in weight_terms(build, weight, o.weight_quantizer)]
     total, out = _sum_of_products(build, product, codes, weights)
     if o.scaling == "none" and bias is None:
@@ -216,9 +232,9 @@ def fully_connected(build, data, weight, bias, options):
     def product(*operands):
         return build("FullyConnected", *operands, no_bias=len(operands) < 3, **shape)
 
-    weights = [(_operands(build, weight, bias, each, o, 0), scale)
+    weights = [(_operands(build, bias, each, o, 0), scale)
                for each, scale in weight_terms(build, weight, o.weight_quantizer)]
-    total, out = _sum_of_products(build, product, data_terms(build, data, o.act_quantizer), weights)
+    total, out = _sum_of_products(build, product, data_terms(build, data, o.act_quantizer, share=_share(o)), weights)
     if o.scaling == "none" and bias is None:
         return build.leave(total)
     magnitudes = None

@@ -11,6 +11,7 @@ from . import quantizers
 
 SCALINGS = ("none", "layer", "filter", "xnor")
 LAYOUTS = {1: "NCW", 2: "NCHW", 3: "NCDHW"}
+MAX_PAD = 2 ** 29  # MXNet adds twice the pad to an axis in 32 bits
 IGNORED = ("workspace", "cudnn_tune", "cudnn_off", "gradient_update_mode", "quantization")
 
 TRAINED = {"QActivation": ("gamma", "levels", "residual"),
@@ -199,6 +200,8 @@ class ConvolutionOptions(_LayerOptions):
                          lambda v, default=default: (int_tuple(v) if v is not None else ()) or (default,) * rank,
                          "%d numbers from %d on, as kernel has" % (rank, least),
                          lambda v, least=least: len(v) == rank and min(v) >= least)
+        if max(self.pad) > MAX_PAD:
+            self.fail("pad", "up to %d" % MAX_PAD, self.pad)
         self.convert("num_filter", integer, "a number above 0", lambda v: v > 0)
         self.convert("num_group", integer, "a divisor of num_filter=%d" % self.num_filter,
                      lambda v: v > 0 and self.num_filter % v == 0)

@@ -127,12 +127,13 @@ def _literal(node):
 
 
 def sign(build, x, clip):
-    """sign with STE. Of built-ins: sign_ste(0) is 0, so the second one lifts it to +1. clip alone would let the
-    gradient of NaN pass; the maximum with the lowest float32, elsewhere the identity, stops it."""
+    """sign with STE. Of built-ins, 1 - 2 (x < 0) with the gradient of clip, which lets that of NaN pass; the maximum
+    with the lowest float32, elsewhere the identity, stops it. sign_ste of random numbers takes longer than that."""
     if build.is_native:
         return build("_qnn_sign", x, grad_clip=clip)
+    doubled = build("_mul_scalar", build("_lesser_scalar", x, scalar=0.0), scalar=2.0)
     clipped = build("clip", build("_maximum_scalar", x, scalar=-MAX), a_min=-clip, a_max=clip)
-    return build("sign_ste", build("_plus_scalar", build("sign_ste", clipped), scalar=0.5))
+    return with_gradient(build, build("_rminus_scalar", doubled, scalar=1.0), clipped)
 
 
 def window(build, x, clip):

@@ -70,8 +70,8 @@ def test_native_status_of_bad_arguments():
     pool = ffi.new("qnn_pool_shape *", dict(batch=1, channels=1, height=2, width=2, kernel_h=2, kernel_w=2, stride_h=1,
                                             stride_w=1, pad_h=2))
     assert lib.qnn_max_pool_bits(words, pool, ffi.NULL, words) == lib.QNN_BAD_SHAPE
-    assert lib.qnn_sign_pad(x, 1, top, 1, 0, 0, 1.0, y) == lib.QNN_BAD_SHAPE
-    assert lib.qnn_sign_pad_grad(x, x, 0, 1, 1, 0, 0, 1.0, y) == lib.QNN_BAD_SHAPE
+    assert lib.qnn_sign_pad(x, 1, top, 1, 0, 0, -1.0, 1.0, 1.0, y) == lib.QNN_BAD_SHAPE
+    assert lib.qnn_sign_pad_grad(x, x, 0, 1, 1, 0, 0, 1.0, 1.0, y) == lib.QNN_BAD_SHAPE
     assert lib.qnn_set_threads(0) == lib.QNN_BAD_ARGUMENT
     assert lib.qnn_isa_select(b"foo") == lib.QNN_UNKNOWN_ISA
     assert lib.qnn_isa_name(1000) == ffi.NULL
@@ -167,6 +167,8 @@ assert (backend.unpack_rows(backend.pack_rows(a), 70) == reference.sign(a)).all(
 assert (backend.max_pool_bits(image, 2, 2) == reference.max_pool_bits(image.reshape(2, 7, 11, 2), (2, 2), (2, 2))
         .reshape(2, 3, 5, 2, 1)).all()
 assert (backend.sign_pad(x, (1, 1))[:, :, 1:-1, 1:-1] == reference.sign(x)).all()
+assert (backend.sign_pad(x, low=0.0, high=2.0) == reference.sign(x) + 1).all()
+assert (backend.sign_pad_grad(x, x, slope=0.5) == 0.5 * x * reference.ste_window(x)).all()
 assert (backend.sign_pad_grad(x, x) == x * reference.ste_window(x)).all()
 try:
     backend.native_path()

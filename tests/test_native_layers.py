@@ -146,7 +146,11 @@ def test_sign_pad(pad, pad_value):
     around = ((0, 0), (0, 0), (pad[0],) * 2, (pad[1],) * 2)
     wanted = np.pad(reference.sign(x), around, constant_values=pad_value)
     same_bits(backend.sign_pad(x, pad, pad_value), wanted)
+    halves = np.pad((reference.sign(x) - 1) / 2, around, constant_values=pad_value)
+    np.testing.assert_array_equal(backend.sign_pad(x, pad, pad_value, low=-1.0, high=0.0), halves)
     dy = np.random.RandomState(1).randn(*wanted.shape).astype(np.float32)
     inside = dy[:, :, pad[0]:pad[0] + 3, pad[1]:pad[1] + 5]
     for clip in (1.0, 0.25, np.inf):
-        np.testing.assert_array_equal(backend.sign_pad_grad(x, dy, pad, clip), inside * reference.ste_window(x, clip))
+        passed = inside * reference.ste_window(x, clip)
+        np.testing.assert_array_equal(backend.sign_pad_grad(x, dy, pad, clip), passed)
+        np.testing.assert_array_equal(backend.sign_pad_grad(x, dy, pad, clip, slope=0.5), passed / 2)

@@ -137,13 +137,12 @@ def test_shape_mismatch_names_the_layer():
         qnn.nd.QFullyConnected(mx.nd.ones((1, 3)), mx.nd.ones((4, 5)), num_hidden=4).asnumpy()
 
 
-@native
-@pytest.mark.parametrize("pad", [(2 ** 31, 0), (0, 2 ** 30), (2 ** 63, 2 ** 63)])
+@pytest.mark.parametrize("pad", [(2 ** 31 + 1, 0), (0, 2 ** 30), (2 ** 63, 2 ** 63), (2 ** 29 + 1, 0)])
 def test_padding_beyond_32_bits_does_not_wrap(pad):
-    """Shapes are 32 bits wide in lib_api: a wrapped one would give too small an output."""
+    """MXNet takes twice the pad in 32 bits: with 2^31 + 1 it would give the output of pad 1."""
     data, w = mx.nd.ones((1, 1, 2, 2)), mx.nd.ones((1, 1, 3, 3))
-    with pytest.raises(mx.MXNetError, match="pads axes up to 2147483647 elements"):
-        qnn.nd.QConvolution(data, w, kernel=(3, 3), num_filter=1, pad=pad).asnumpy()
+    with pytest.raises(ValueError, match=r"pad is up to 536870912, got \(%d, %d\)" % pad):
+        qnn.nd.QConvolution(data, w, kernel=(3, 3), num_filter=1, pad=pad)
 
 
 @native
@@ -221,6 +220,19 @@ def test_native_operators_refuse_unknown_attributes_but_take_hidden_ones():
         net = mx.sym._internal._qnn_sign(data, grad_clip=1, attr={"__more__": "d"})
         net = qnn.sym.QActivation(net, attr={"__more__": "d"})
     assert net.simple_bind(mx.cpu(), data=(2, 3)).forward()[0].shape == (2, 3)
+
+
+@native
+def test_graphs_saved_with_padded_signs_still_run():
+    """QConvolution once padded its data by _qnn_sign, which saved graphs tell."""
+    x, dy = mx.nd.array(np.random.RandomState(0).randn(2, 3, 4, 5)), mx.nd.ones((2, 3, 6, 9))
+    x.attach_grad()
+    with mx.autograd.record():
+        y = mx.nd._internal._qnn_sign(x, grad_clip=0.5, pad=(1, 2), pad_value=1)
+    y.backward(dy)
+    y = y.asnumpy()
+    assert (y[:, :, 1:-1, 2:-2] == qnn.reference.sign(x.asnumpy())).all() and (y[:, :, :, :2] == 1).all()
+    assert (x.grad.asnumpy() == (abs(x.asnumpy()) <= 0.5)).all()
 
 
 @native

@@ -173,14 +173,15 @@ qnn_status qnn_max_pool_bits(const uint64_t *in, const qnn_pool_shape *shape, co
 
 /* ---- training: the clipped straight-through estimator ---------------------------------------------------------------- */
 
-/* Signs with explicit spatial padding, for training in float.
- * x: [outer][height][width] -> y: [outer][height + 2 pad_h][width + 2 pad_w] floats of -1, +1; border = pad_value. */
+/* Signs as one of two numbers, with explicit spatial padding, for training in float.
+ * x: [outer][height][width] -> y: [outer][height + 2 pad_h][width + 2 pad_w], x < 0 ? low : high; border = pad_value. */
 qnn_status qnn_sign_pad(const float *x, size_t outer, size_t height, size_t width, size_t pad_h, size_t pad_w,
-                        float pad_value, float *y);
+                        float low, float high, float pad_value, float *y);
 
-/* Its gradient: dx = |x| <= grad_clip ? dy inside the border : 0. dy: the shape of y, dx: the shape of x. */
+/* Its gradient: dx = |x| <= grad_clip ? slope * dy inside the border : 0. dy: the shape of y, dx: the shape of x;
+ * slope: (high - low) / 2. */
 qnn_status qnn_sign_pad_grad(const float *x, const float *dy, size_t outer, size_t height, size_t width, size_t pad_h,
-                             size_t pad_w, float grad_clip, float *dx);
+                             size_t pad_w, float grad_clip, float slope, float *dx);
 
 /* ---- training: layers of look-up tables (qnn/reference_lut.py) -------------------------------------------------------- */
 

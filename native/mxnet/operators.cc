@@ -1,6 +1,7 @@
 /* MXNet operators of qnn: a thin adapter from lib_api to qnn.h.
  *
- *   _qnn_sign(data; grad_clip, pad, pad_value)                    training: sign with the clipped STE, padded in the same pass
+ *   _qnn_sign(data; grad_clip, low, high, pad, pad_value)         training: x < 0 ? low : high (-1, 1) with the clipped STE.
+ *                                                                 pad, pad_value: a border, which graphs saved earlier have
  *   _qnn_ste_identity(data; grad_clip)                            training: identity, gradient inside the window only
  *   _qnn_packed_convolution(data, weight[, scale][, bias]; ...)   inference: float NCHW in, float NCHW out
  *   _qnn_packed_fully_connected(data, weight[, scale][, bias]; ...)
@@ -61,7 +62,7 @@ SignGeometry sign_geometry(const Attributes &attributes, const std::vector<int64
 }
 
 MXReturnValue sign_parse(const Attributes &attributes, int *num_in, int *num_out) {
-  qnn::check_known(attributes, "_qnn_sign", {"grad_clip", "pad", "pad_value"});
+  qnn::check_known(attributes, "_qnn_sign", {"grad_clip", "low", "high", "pad", "pad_value"});
   *num_in = *num_out = 1;
   return mxnet::ext::MX_SUCCESS;
 }
@@ -89,18 +90,25 @@ MXReturnValue sign_shape(const Attributes &attributes, Shapes *in, Shapes *out) 
   return mxnet::ext::MX_SUCCESS;
 }
 
+float low_of(const Attributes &attributes) { return static_cast<float>(qnn::number(attributes, "low", -1)); }
+
+float high_of(const Attributes &attributes) { return static_cast<float>(qnn::number(attributes, "high", 1)); }
+
 MXReturnValue sign_forward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
   const SignGeometry g = sign_geometry(attributes, (*in)[0].shape);
-  check(qnn_sign_pad((*in)[0].data<float>(), g.outer, g.height, g.width, g.pad_h, g.pad_w,
-                     static_cast<float>(qnn::number(attributes, "pad_value", 0)), (*out)[0].data<float>()), "QActivation");
+  check(qnn_sign_pad((*in)[0].data<float>(), g.outer, g.height, g.width, g.pad_h, g.pad_w, low_of(attributes),
+                     high_of(attributes), static_cast<float>(qnn::number(attributes, "pad_value", 0)),
+                     (*out)[0].data<float>()), "QActivation");
   return mxnet::ext::MX_SUCCESS;
 }
 
 /* in: dy, x, y; out: dx */
 MXReturnValue sign_backward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
   const SignGeometry g = sign_geometry(attributes, (*in)[1].shape);
+  const float slope = (high_of(attributes) - low_of(attributes)) / 2;
   check(qnn_sign_pad_grad((*in)[1].data<float>(), (*in)[0].data<float>(), g.outer, g.height, g.width, g.pad_h, g.pad_w,
-                          static_cast<float>(qnn::number(attributes, "grad_clip", 1)), (*out)[0].data<float>()), "QActivation");
+                          static_cast<float>(qnn::number(attributes, "grad_clip", 1)), slope, (*out)[0].data<float>()),
+        "QActivation");
   return mxnet::ext::MX_SUCCESS;
 }
 

@@ -65,7 +65,7 @@ static size_t test_flush_to_zero(void) {
   const unsigned before = _mm_getcsr();
   _mm_setcsr(before | 0x8040);  /* FTZ, DAZ */
 #endif
-  size_t bad = qnn_pack_rows(x, 1, 70, 70, words) || qnn_sign_pad(x, 1, 7, 10, 0, 0, 1.0f, y) ||
+  size_t bad = qnn_pack_rows(x, 1, 70, 70, words) || qnn_sign_pad(x, 1, 7, 10, 0, 0, -1.0f, 1.0f, 1.0f, y) ||
                qnn_pack_thresholds_nhwc(x, &pixel, zeros, 70, NULL, above);
 #ifdef __SSE2__
   _mm_setcsr(before);
