@@ -13,8 +13,8 @@ enter as x - s, where padding with s is Convolution's own, with zeros, and a bia
     dot         = sum (x - s) w     + s sum w              no_offset=True, or other than 1-bit weights
     (K + dot)/2 = sum (x - s)/2 w   + (K + s sum w)/2
 
-Both sums are those of integers, exact in float32, and so is what either part adds to gradients of integers; the
-gradients of others round as those of data that are not centred around 0 do. MXNet's Convolution brings oneDNN,
+Both sums are those of integers, exact in float32. Gradients of weights are the sum of two parts and round as those of
+data do that are not centred around 0; docs/design.md has figures. MXNet's Convolution brings oneDNN,
 grad_req='add', several devices and GPUs.
 
 Every input passes through an `identity` of its own (`enter`): lib_api operators and `clip` ignore grad_req='add' and
