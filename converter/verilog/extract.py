@@ -12,10 +12,10 @@ import numpy as np
 
 from qnn import bits, reference
 from qnn.graph import Graph
+from qnn.q_layers import find_layers
 from qnn.thresholds import ALWAYS, NEVER, float_thresholds
 
 from ..convert import load_source, run_passes
-from ..layers import find_layers
 from ..passes.chains import batch_norm
 from ..passes.tuples import numbers
 from .layers import Matrix, Network, Pool, Window
