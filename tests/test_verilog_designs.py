@@ -146,7 +146,7 @@ def mutants(network, count, seed=0):
             thresholds[draw.randint(layer.n), 0] ^= 2 << draw.randint(0, 5)
         else:
             weight[draw.randint(layer.n), draw.randint(layer.k)] ^= True
-        yield number, Matrix(layer.name, weight, thresholds, layer.window, layer.code_bits, layer.is_signed)
+        yield number, Matrix(layer.name, weight, thresholds, layer.window, layer.code_bits, layer.code)
 
 
 def test_verification_vectors_catch_99_percent_of_live_mutants():

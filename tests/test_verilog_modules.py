@@ -7,7 +7,7 @@ from qnn.converter.verilog.folding import Fold, steps, window_lanes
 from qnn.converter.verilog.layers import Matrix, Pool, Window
 from qnn.converter.verilog.structure import Verbatim, acc_bits, mvtu, ring_rows, starts, sum_bits
 
-from qnn import reference
+from qnn import reference, reference_planes
 
 pytestmark = pytest.mark.verilog
 
@@ -51,36 +51,43 @@ def test_argmax(tmp_path, n, lanes):
 # ---- matrix-vector-threshold unit ------------------------------------------------------------------------------------
 
 
+TERNARY = 0
+KINDS = {  # bits and code of the data, largest magnitude of the weights
+    "bits": (1, "bipolar", 1), "masked": (1, "bipolar", 1), "codes": (8, "unsigned", 1), "signed": (4, "signed", 1),
+    "bipolar 2": (2, "bipolar", 1), "unsigned 2": (2, "unsigned", 1), "signed 2": (2, "signed", 1),
+    "masked 2": (2, "bipolar", 1), "ternary": (1, "bipolar", TERNARY), "ternary 2": (2, "signed", TERNARY),
+    "masked ternary": (1, "bipolar", TERNARY), "weights 3": (2, "unsigned", 3), "weights 7": (1, "bipolar", 7)}
+
+
 def matrix(kind, k, n, levels, seed=0):
     draw = random(seed)
     weight = draw.rand(n, k) < 0.5
-    window = Window(k, 1, 1, (1, 1), pad=(1, 1), pad_value=0, out_height=1, out_width=1) if kind == "masked" else None
-    bits, signed = {"bits": (1, False), "masked": (1, False), "codes": (8, False), "signed": (4, True)}[kind]
-    limit = k * (1 if bits == 1 else 2 ** bits)
+    window = None
+    if kind.startswith("masked"):
+        window = Window(k, 1, 1, (1, 1), pad=(1, 1), pad_value=0, out_height=1, out_width=1)
+    bits, code, largest = KINDS[kind]
+    magnitude = draw.randint(0, largest + 1, (n, k)) if largest != 1 else None
+    magnitude = np.where(draw.rand(n, k) < 0.6, 1, 0) if largest == TERNARY else magnitude
+    limit = k * (2 ** bits - 1) * (1 if magnitude is None else max(1, largest))
     thresholds = None
     if levels:
         thresholds = np.sort(draw.randint(-limit // 6 - 1, limit // 6 + 2, (n, levels)), axis=1)
         thresholds[0], thresholds[-1] = -limit, limit + 1  # always, never
         if n > 2:
             thresholds[1] = 0
-    return Matrix("unit", weight, thresholds, window, bits, signed)
+    return Matrix("unit", weight, thresholds, window, bits, code, magnitude)
 
 
 def inputs_of(layer, count, seed=1):
     """(codes as the unit reads them, dot products)."""
     draw = random(seed)
-    if layer.kind == "bits":
-        codes = draw.randint(0, 2, (count, layer.k))
-        codes[0], codes[1] = 0, 1
-        return codes, layer.dot(codes[:, None, None])[:, 0]
-    if layer.kind == "codes":
-        low = -2 ** (layer.code_bits - 1) if layer.is_signed else 0
-        codes = draw.randint(low, low + 2 ** layer.code_bits, (count, layer.k))
-        codes[0], codes[1] = low, low + 2 ** layer.code_bits - 1
-        return codes, layer.dot(codes[:, None, None])[:, 0]
-    inside, sign = draw.rand(count, layer.k) < 0.7, draw.randint(0, 2, (count, layer.k))
-    values = np.where(inside, 2 * sign - 1, 0)
-    return 2 * inside + sign, values @ np.where(layer.weight, 1, -1).T
+    codes = draw.randint(0, 2 ** layer.code_bits, (count, layer.k))
+    codes[0], codes[1] = 0, 2 ** layer.code_bits - 1
+    values = reference_planes.from_unsigned(codes, layer.code_bits, layer.code)
+    if layer.kind == "masked":
+        inside = draw.rand(count, layer.k) < 0.7
+        return (inside << layer.code_bits) + codes, (values * inside) @ layer.values.T
+    return codes, values @ layer.values.T
 
 
 @pytest.mark.parametrize("kind, k, n, simd, pe, levels", [
@@ -89,7 +96,11 @@ def inputs_of(layer, count, seed=1):
     ("bits", 30, 8, 10, 4, 3), ("bits", 127, 6, 31, 6, 0), ("bits", 2, 2, 2, 1, 2),
     ("masked", 36, 8, 9, 4, 1), ("masked", 35, 7, 8, 3, 1), ("masked", 20, 4, 20, 4, 0), ("masked", 9, 2, 1, 1, 3),
     ("codes", 27, 8, 27, 4, 1), ("codes", 27, 7, 3, 2, 0), ("codes", 10, 4, 4, 4, 3), ("signed", 12, 5, 5, 2, 1),
-    ("signed", 9, 3, 9, 1, 0)])
+    ("signed", 9, 3, 9, 1, 0), ("bipolar 2", 31, 7, 8, 3, 3), ("bipolar 2", 13, 3, 5, 2, 0),
+    ("unsigned 2", 29, 5, 6, 2, 3), ("signed 2", 37, 5, 7, 3, 3), ("signed 2", 11, 3, 11, 2, 0),
+    ("masked 2", 23, 5, 5, 2, 3), ("masked 2", 7, 3, 7, 3, 0), ("ternary", 41, 7, 9, 3, 1),
+    ("ternary 2", 19, 5, 4, 3, 3), ("masked ternary", 17, 3, 5, 2, 0), ("weights 3", 13, 5, 5, 2, 1),
+    ("weights 7", 15, 3, 4, 2, 0)])
 @pytest.mark.parametrize("view", ["structural", "behavioural"])
 def test_mvtu(tmp_path, kind, k, n, simd, pe, levels, view):
     layer, fold = matrix(kind, k, n, levels), Fold(pe, simd)
@@ -97,7 +108,7 @@ def test_mvtu(tmp_path, kind, k, n, simd, pe, levels, view):
     if levels:
         out, out_bits = (dot[..., None] >= layer.thresholds).sum(-1), int(levels).bit_length()
     else:
-        out, out_bits = (layer.k + dot) // 2 if layer.kind == "bits" else dot, acc_bits(layer, fold)
+        out, out_bits = layer.leaving(dot), acc_bits(layer, fold)
     params, memories = mvtu(layer, fold, "unit")
     results = run_module(tmp_path, "qnn_mvtu " + parameters(**params), codes, _padded(layer, fold, out, codes),
                          (simd, pe), (params["CODE_BITS"], out_bits), memories, None,
@@ -112,19 +123,16 @@ def _padded(layer, fold, out, codes):
     missing = -layer.n % fold.pe
     if layer.levels or not missing:
         return out
-    ones = Matrix("ones", np.ones((1, layer.k), bool), None, None, layer.code_bits, layer.is_signed)
-    if layer.kind == "bits":
-        filling = codes.sum(1)
-    elif layer.kind == "masked":
-        filling = np.where(codes >= 2, 2 * (codes & 1) - 1, 0).sum(1)
-    else:
-        filling = ones.dot(codes[:, None, None])[:, 0, 0]
-    return np.concatenate([out] + [filling[:, None]] * missing, axis=1)
+    filling, largest = codes.sum(1), 1 if layer.magnitude is None else 2 ** (layer.weight_bits - 1) - 1
+    if layer.kind == "masked":
+        top = 2 ** layer.code_bits - 1
+        filling = np.where(codes > top, 2 * (codes & top) - top, 0).sum(1)
+    return np.concatenate([out] + [largest * filling[:, None]] * missing, axis=1)
 
 
 def test_thresholds_agree_with_the_reference_of_the_packed_operators():
     """Matrix against reference.dot_bits, flips, always and never included; `starts` counts the same in matches."""
-    from qnn.converter.verilog.extract import rising
+    from qnn.converter.verilog.packed import rising
 
     from qnn.thresholds import ALWAYS, NEVER
     draw, k = random(3), 21
@@ -135,7 +143,7 @@ def test_thresholds_agree_with_the_reference_of_the_packed_operators():
     codes = draw.randint(0, 2, (300, 1, 1, k))
     dot = (codes[:, 0, 0] * 2 - 1) @ np.where(weight, 1, -1).T
     expected = reference.dot_bits(dot[:, :, None, None], threshold, flip)[:, :, 0, 0]
-    layer = Matrix("m", *rising(weight, threshold.astype(np.int64), flip))
+    layer = Matrix("m", *rising(weight, threshold.astype(np.int64)[None], flip, k))
     np.testing.assert_array_equal(layer(codes)[:, 0, 0], expected)
     matches = (k + layer.dot(codes)[:, 0]) // 2
     np.testing.assert_array_equal(matches >= starts(layer)[:, 0], expected)

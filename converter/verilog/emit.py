@@ -5,6 +5,10 @@ Every generated file says so and names the model's hash; the same model and fold
 import json
 from pathlib import Path
 
+import numpy as np
+
+from qnn.reference_planes import code_range
+
 from . import simulate
 from .structure import Verbatim, ceil_div
 from .testbench import beats, memory, testbench
@@ -211,8 +215,11 @@ def input_text(pipeline):
     """How data enter, in words."""
     network, entry = pipeline.network, pipeline.entry
     height, width, channels = network.in_shape
-    code = ("bit: 1 = +1 (x >= 0), 0 = -1" if network.code_bits == 1 else "%d-bit %s code, x = %g * code" % (
-        network.code_bits, "signed" if network.is_signed else "unsigned", network.scale))
+    low = code_range(network.code_bits, network.code)[0]
+    code = ("bit: 1 = +1 (x >= 0), 0 = -1" if network.code_bits == 1 else
+            "number u of %d bits, 0 and above, for the %s code %s" % (
+                network.code_bits, network.code, "2 u %+d" % low if network.code == "bipolar" else "u %+d" % low))
+    code += ", x = %g * code" % network.scale if network.has_front else ""
     pixel = "%d values" % channels if height * width == 1 else "%d x %d pixels, row by row, %d channels each" % (
         height, width, channels)
     return ("%s; a value is a %s. A beat holds %d of them, the first in the low bits; %d beats an image (the last beat "
@@ -226,7 +233,12 @@ def output_text(pipeline):
     network, leaving = pipeline.network, pipeline.exit
     if pipeline.is_argmax:
         return "One beat an image: the class, the index of the largest accumulator."
-    meaning = "(K + dot) / 2 = 0..%d" % network.layers[-1].k if network.accumulators == "matches" else "dot"
+    last, meaning = network.layers[-1], "dot"
+    if network.accumulators == "matches":
+        offsets = np.unique(last.offset)
+        meaning = "the matches, dot = %d * matches %s" % (
+            last.step, "%+d" % offsets[0] if len(offsets) == 1 else
+            "+ offset, an offset for each ('offset' in report.json)")
     return ("The %d accumulators of '%s', %d-bit two's complement, each %s. A beat holds %d, the first in the low "
             "bits; %d beats an image." % (network.layers[-1].n, network.layers[-1].name, leaving.lane_bits, meaning,
                                     leaving.lanes, pipeline.out_beats))

@@ -3,27 +3,28 @@
     [host] -> _qnn_pack -> _qnn_bits_convolution, _qnn_bits_max_pool, Reshape ... -> _qnn_float_convolution -> [host]
 
 A layer of 8-bit data and 1-bit weights (act_bit=32, weight_bit=1) may stand in front, if it reads the data itself and
-BatchNorm and _qnn_pack follow: integers times a power of two add up exactly in float32, in any order. The last layer's
-accumulators leave the hardware; its scale and BatchNorm, like all that surrounds the chain, are the host's.
+BatchNorm and _qnn_pack follow: integers times a power of two add up exactly in float32, in any order. Data and weights
+of the packed layers may be codes of several bits. The last layer's accumulators leave the hardware; its scale and
+BatchNorm, like all that surrounds the chain, are the host's.
 """
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 
 from qnn import bits, reference
 from qnn.graph import Graph
 from qnn.q_layers import find_layers
-from qnn.thresholds import ALWAYS, NEVER, float_thresholds
+from qnn.thresholds import float_thresholds
 
 from ..convert import load_source, run_passes
 from ..passes.chains import batch_norm
 from ..passes.tuples import numbers
 from .layers import Matrix, Network, Pool, Window
+from .packed import planes_of, rising, thresholds, weights
 
 PACK, BITS, POOL, FLOATS = "_qnn_pack", "_qnn_bits_convolution", "_qnn_bits_max_pool", "_qnn_float_convolution"
 FREE = ("Flatten", "Reshape", "_copy", "Dropout", "SoftmaxOutput", "softmax", "SoftmaxActivation", "transpose")
-SEVERAL_BITS = ("planes", "code", "act_planes", "act_code", "weight_planes", "weight_code", "out_planes", "out_code",
-                "plane")
 UNPACKED = ("_qnn_packed_convolution", "_qnn_packed_fully_connected")
 
 
@@ -46,9 +47,8 @@ def extract(model, shape=None, host_layers=False, input_bits=1, input_signed=Fal
     before, after = _outside(model.graph, [] if front else [(pack, 0)], last)
     if not host_layers:
         _refuse_host(before, after, front is None)
-    _refuse_codes([pack] + chain + [last])
     network = Network([], (), _sha256(model.graph, params), input_scale if front else 1.0,
-                      [node.name for node in before], [node.name for node in after])
+                      [node.name for node in before], [node.name for node in after], has_front=bool(front))
     readers = chain + [last]
     state = _input_shape(model.graph, readers, shape, front, pack)
     network.in_shape = state
@@ -61,8 +61,8 @@ def extract(model, shape=None, host_layers=False, input_bits=1, input_signed=Fal
             continue
         network.layers.append(_pool(node, params, state) if node.op == POOL else _matrix(node, params, state))
         state = network.layers[-1].out_shape
-    network.argmax_reason = _why_no_argmax(last, after)
-    network.source = (model, pack, last, bool(front))
+    network.argmax_reason = _why_no_argmax(last, after, network.layers[-1])
+    network.source = (model, pack, last)
     return network
 
 
@@ -76,7 +76,7 @@ def _chain(graph):
     ends = [node for node in nodes if node.op == FLOATS]
     if not ends:
         raise ValueError("verilog: no 1-bit layer in the network: hardware takes QConvolution and QFullyConnected of "
-                         "act_bit=1, weight_bit=1 (qnn.swap makes them)")
+                         "act_bit=1, weight_bit=1, or of quantizers with integer codes (qnn.swap makes them)")
     if len(ends) > 1:
         reader = next(iter(node for node, _ in graph.consumers()[ends[0]]), None)
         raise ValueError("verilog: layer '%s' gives floats to %s and is not the last packed layer: hardware takes one "
@@ -103,15 +103,6 @@ def _chain(graph):
             raise ValueError("verilog: layer '%s' has num_group=%s: hardware takes convolutions of one group; train "
                              "it with num_group=1" % (layer.name, layer.attrs["num_group"]))
     return node, chain, last
-
-
-def _refuse_codes(nodes):
-    """Raises ValueError where data or weights are codes of several bits."""
-    for node in nodes:
-        for key in SEVERAL_BITS:
-            if key in node.attrs and node.attrs[key] not in ("1", "bipolar"):
-                raise ValueError("verilog: layer '%s' works on codes of several bits (%s=%s): hardware takes layers of "
-                                 "act_bit=1, weight_bit=1" % (node.name, key, node.attrs[key]))
 
 
 def _outside(graph, heads, last):
@@ -142,12 +133,14 @@ def _sha256(graph, params):
     return digest.hexdigest()
 
 
-def _why_no_argmax(last, after):
+def _why_no_argmax(last, after, layer):
     """Why the largest accumulator is not the largest output; "" where it is."""
     floats = [key for key in ("has_mean", "has_scale", "has_bias") if key in last.attrs]
     if floats or after:
         return "%s between the accumulators and the output" % (
             "the scale or BatchNorm of '%s' lies" % last.name if floats else "'%s' lies" % after[0].name)
+    if layer.kind == "bits" and len(np.unique(layer.offset)) > 1:
+        return "the %s codes of '%s' give every output an offset of its own" % (layer.code, last.name)
     return ""
 
 
@@ -216,43 +209,24 @@ def _window(node, state, kernel, pad_value, outputs=None):
     return Window(channels, height, width, tuple(kernel), stride, dilate, pad, pad_value, *outputs)
 
 
-def _weight(node, params):
-    """(F, taps * channels) bool in stream order."""
-    num_filter, channels = int(node.attrs["num_filter"]), int(node.attrs["channels"])
-    taps = int(np.prod(numbers(node, "kernel")))
-    rows = bits.panels_to_rows(params[node.inputs[1][0].name].view(bits.WORD_DTYPE), num_filter)
-    signs = reference.unpack_rows(rows.reshape(num_filter, taps, -1), channels)
-    return (signs > 0).reshape(num_filter, taps * channels)
-
-
 def _matrix(node, params, state):
-    weight, kernel = _weight(node, params), numbers(node, "kernel")
+    (weight, magnitude), kernel = weights(node, params), numbers(node, "kernel")
     if int(node.attrs["channels"]) != state[2]:
         raise ValueError("verilog: layer '%s' reads %s channels, the layer in front gives %d"
                          % (node.name, node.attrs["channels"], state[2]))
     window = None
     if kernel != tuple(state[:2]) or any(numbers(node, "pad")):
         window = _window(node, state, kernel, int(node.attrs["pad_value"]))
-    thresholds = None
+    if "plane" in node.attrs:
+        raise ValueError("verilog: layer '%s' takes its data apart into terms of different scales: hardware takes codes "
+                         "of one scale, as residual=\"isometric\" has them" % node.name)
+    layer = Matrix(node.name, weight, None, window, *planes_of(node, "act"), magnitude)
+    if layer.most >= bits.MAX_K:
+        raise ValueError("verilog: layer '%s': sums of %d products are beyond 2**24" % (node.name, layer.k))
     if node.op == BITS:
-        threshold = params[node.inputs[2][0].name].astype(np.int64)
-        flip = reference.unpack_rows(params[node.inputs[3][0].name].view(bits.WORD_DTYPE), len(threshold)) > 0
-        weight, thresholds = rising(weight, threshold, flip)
-    if weight.shape[1] >= bits.MAX_K:
-        raise ValueError("verilog: layer '%s' has a fan-in of %d, beyond 2**24" % (node.name, weight.shape[1]))
-    return Matrix(node.name, weight, thresholds, window)
-
-
-def rising(weight, threshold, flip, largest=1):
-    """(weight, thresholds (N, 1)) of neurons that all rise: those with a flip have their weights inverted.
-
-    (dot >= t) xor flip. Thresholds beyond what can be reached are cut to one beyond: [-limit, limit + 1].
-    """
-    limit = weight.shape[1] * largest
-    start = np.where(flip, 1 - threshold, threshold)
-    start = np.where(threshold == ALWAYS, np.where(flip, limit + 1, -limit), start)
-    start = np.where(threshold == NEVER, np.where(flip, -limit, limit + 1), start)
-    return weight ^ flip[:, None], np.clip(start, -limit, limit + 1)[:, None]
+        weight, levels = rising(weight, *thresholds(node, params), layer.most)
+        layer = replace(layer, weight=weight, thresholds=levels)
+    return layer
 
 
 def _pool(node, params, state):
@@ -263,7 +237,7 @@ def _pool(node, params, state):
     flip = np.zeros(state[2], bool)
     if len(node.inputs) > 1:
         flip = reference.unpack_rows(params[node.inputs[1][0].name].view(bits.WORD_DTYPE), state[2]) > 0
-    return Pool(node.name, _window(node, state, kernel, 1, outputs), flip)
+    return Pool(node.name, _window(node, state, kernel, 1, outputs), flip, int(node.attrs.get("planes", "1")))
 
 
 # ---- a first layer of integers ---------------------------------------------------------------------------------------
@@ -327,4 +301,5 @@ def _front_matrix(front, state, input_bits, input_signed, input_scale):
         reached = np.ceil(np.clip(threshold.astype(np.float64) / input_scale, -limit - 1, limit + 1))
     start = np.where(is_falling, 1 - reached, reached)
     start = np.where(np.isnan(start), -limit, np.clip(start, -limit, limit + 1)).astype(np.int64)
-    return Matrix(node.name, is_plus ^ is_falling[:, None], start[:, None], window, input_bits, input_signed)
+    return Matrix(node.name, is_plus ^ is_falling[:, None], start[:, None], window, input_bits,
+                  "signed" if input_signed else "unsigned")

@@ -4,14 +4,21 @@ tested against.
     Matrix    accum = sum_k w_k x_k;  code = number of thresholds that are <= accum     fully connected or convolution
     Pool      code = (max over the window) xor flip
 
-A stream carries pixels (FC: one) row by row, channels inside, codes of `code_bits` bits: 1 bit is +1 or -1. Inputs of a
-Matrix are ordered as they arrive: taps of the window outermost, channels inside. Directions of thresholds (`flip` of
-the packed graph) are folded into the weights: accum < t  <=>  -accum >= 1 - t.
+A stream carries pixels (FC: one) row by row, channels inside, each a number u = 0 .. 2^code_bits - 1 whose value is that
+of its code (qnn/reference_planes.py; one bit: +1 or -1). Inputs of a Matrix are ordered as they arrive: taps of the
+window outermost, channels inside. Directions of thresholds (`flip` of the packed graph) are folded into the weights:
+accum < t  <=>  -accum >= 1 - t.
+
+Hardware counts matches: the bits of u that equal the sign of the weight, by their value and the magnitude of the weight.
+
+    matches = sum_k |w_k| sum_i 2^i (u_ki xnor sign_k),  accum = step * matches + offset_n
 """
 from dataclasses import dataclass, field
 from typing import Optional
 
 import numpy as np
+
+from qnn import reference_planes
 
 
 @dataclass(frozen=True)
@@ -52,15 +59,17 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """weight: (N, K) bool, True is +1. thresholds: (N, levels) int64 ascending, on the dot product; None: accumulators
-    leave. window: None for a fully connected layer. code_bits, is_signed: of the inputs."""
+    """weight: (N, K) bool, True is +; magnitude: (N, K) integers >= 0, None: 1. thresholds: (N, levels) int64 ascending,
+    on the dot product; None: accumulators leave. window: None for a fully connected layer. code_bits, code ("bipolar",
+    "unsigned", "signed"): of the inputs."""
 
     name: str
     weight: np.ndarray
     thresholds: Optional[np.ndarray] = None
     window: Optional[Window] = None
     code_bits: int = 1
-    is_signed: bool = False
+    code: str = "bipolar"
+    magnitude: Optional[np.ndarray] = None
 
     @property
     def n(self):
@@ -76,10 +85,9 @@ class Matrix:
 
     @property
     def kind(self):
-        """"bits", "masked" (bits with zero padding) or "codes": the input of the lanes, see rtl/qnn_lanes.v."""
-        if self.code_bits > 1:
-            return "codes"
-        return "masked" if self.window and self.window.pad_value == 0 and any(self.window.pad) else "bits"
+        """"masked" (padding with a 0 that the code does not have) or "bits": the input of the lanes, rtl/qnn_lanes.v."""
+        is_masked = self.code == "bipolar" and self.window and self.window.pad_value == 0 and any(self.window.pad)
+        return "masked" if is_masked else "bits"
 
     @property
     def pixels(self):
@@ -91,26 +99,58 @@ class Matrix:
         return (self.window.out_height, self.window.out_width, self.n) if self.window else (1, 1, self.n)
 
     @property
-    def largest_code(self):
-        """Largest absolute value of an input."""
-        return 1 if self.code_bits == 1 else 2 ** (self.code_bits - 1) if self.is_signed else 2 ** self.code_bits - 1
+    def weight_bits(self):
+        """Bits of a weight in hardware: its sign, and its magnitude where that is not always 1."""
+        return 1 if self.magnitude is None else 1 + max(1, int(self.magnitude.max()).bit_length())
+
+    @property
+    def most(self):
+        """An upper bound of the matches, and of the dot product of bipolar codes."""
+        return self.k * (2 ** self.code_bits - 1) * (1 if self.magnitude is None else 2 ** (self.weight_bits - 1) - 1)
+
+    @property
+    def values(self):
+        """(N, K) int64 weights."""
+        return np.where(self.weight, 1, -1) * (1 if self.magnitude is None else self.magnitude)
+
+    @property
+    def step(self):
+        """What a match adds to the dot product."""
+        return 2 if self.code == "bipolar" else 1
+
+    @property
+    def offset(self):
+        """(N,) dot product where nothing matches."""
+        top, values = 2 ** self.code_bits - 1, self.values
+        all_of_them, rest = top * np.abs(values).sum(1), {"bipolar": 0, "unsigned": -top, "signed": 1}[self.code]
+        return -all_of_them if self.code == "bipolar" else -(all_of_them + rest * values.sum(1)) // 2
+
+    @property
+    def pad_number(self):
+        """u of positions outside the image; of masked layers it does not matter."""
+        return reference_planes.pad_code(self.code_bits, self.code, self.window.pad_value)
 
     def dot(self, codes):
         """(n, H, W, C) codes -> (n, pixels, N) int64 dot products, positions padded with 0 counting nothing."""
-        values = codes.astype(np.float32) if self.code_bits > 1 else codes.astype(np.float32) * 2 - 1
+        values = reference_planes.from_unsigned(codes, self.code_bits, self.code).astype(np.float32)
         if self.window:
-            fill = 0 if self.code_bits > 1 else self.window.pad_value
+            fill = 0 if self.kind == "masked" else int(reference_planes.from_unsigned(
+                self.pad_number, self.code_bits, self.code))
             values = self.window.taps_of(values, fill).reshape(len(codes), self.pixels, self.k)
         else:
             values = values.reshape(len(codes), 1, self.k)
-        signs = np.where(self.weight, np.float32(1), np.float32(-1)).T
-        return np.rint(values @ signs).astype(np.int64)  # exact: |sum| < 2**24 is checked where networks are made
+        weights = self.values.astype(np.float32).T
+        return np.rint(values @ weights).astype(np.int64)  # exact: |sum| < 2**24 is checked where networks are made
+
+    def leaving(self, dot):
+        """Dot products as accumulators that leave the hardware: matches, or the dot products of masked layers."""
+        return (dot - self.offset) // self.step if self.kind == "bits" else dot
 
     def __call__(self, codes):
         """(n, H, W, C) codes -> (n, OH, OW, N): codes, or accumulators as the hardware has them."""
         dot = self.dot(codes)
         if self.thresholds is None:
-            out = (self.k + dot) // 2 if self.kind == "bits" else dot
+            out = self.leaving(dot)
         else:
             out = (dot[..., None] >= self.thresholds).sum(-1)
         return out.reshape((len(codes),) + self.out_shape)
@@ -137,10 +177,11 @@ class Pool:
 
 @dataclass
 class Network:
-    """A chain of layers. in_shape: (height, width, channels) of codes; scale: value of code 1 where code_bits > 1.
+    """A chain of layers. in_shape: (height, width, channels) of codes; scale: value of code 1 in data of integers.
 
-    accumulators: "matches" 0..K = (K + dot)/2, or "dot": what the last layer gives; sha256: of the packed model.
-    host_before, host_after: names of the operators that stay in software; source: see extract.
+    accumulators: "matches" or "dot": what the last layer gives; sha256: of the packed model.
+    host_before, host_after: names of the operators that stay in software; has_front: data of integers enter as they
+    are; source: (converted model, node of _qnn_pack, node of the last layer).
     """
 
     layers: list
@@ -150,6 +191,7 @@ class Network:
     host_before: list = field(default_factory=list)
     host_after: list = field(default_factory=list)
     argmax_reason: str = ""
+    has_front: bool = False
     source: object = None
     family = __package__ + ".xnor"
 
@@ -158,8 +200,8 @@ class Network:
         return self.layers[0].code_bits
 
     @property
-    def is_signed(self):
-        return getattr(self.layers[0], "is_signed", False)
+    def code(self):
+        return getattr(self.layers[0], "code", "bipolar")
 
     @property
     def out_shape(self):
@@ -184,12 +226,11 @@ class Network:
         random = np.random.RandomState(seed)
         shape = (count,) + tuple(self.in_shape)
         if self.code_bits > 1:
-            low = -2 ** (self.code_bits - 1) if self.is_signed else 0
-            return random.randint(low, low + 2 ** self.code_bits, shape)
+            return random.randint(0, 2 ** self.code_bits, shape)
         share = random.uniform(0.2, 0.8, (count, 1, 1, 1))
         codes = (random.uniform(size=shape) < share).astype(np.int64)
         layer = self.layers[0]
-        if layer.window is None and layer.levels:
+        if isinstance(layer, Matrix) and layer.window is None and layer.levels and layer.magnitude is None:
             for row in (row for row in range(count) if row % 3):
                 neuron = random.randint(layer.n)
                 threshold = layer.thresholds[neuron, random.randint(layer.levels)]

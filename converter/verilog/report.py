@@ -57,6 +57,7 @@ class Report:
                           "memory_bits": sum(r["memory_bits"] for r in self.rows), "estimate": self.totals,
                           "share_of_device": self.shares(), "yosys": self.synthesized or None},
                 "argmax": self.network.argmax_reason or "the largest accumulator is the class",
+                "offset": self.network.layers[-1].offset.tolist(),
                 "host": {"before": self.network.host_before, "after": self.network.host_after},
                 "verification": self.verification}
 

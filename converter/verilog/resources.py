@@ -11,6 +11,7 @@ from .structure import ceil_div
 BRAM18 = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))  # (words, bits) shapes
 ROM_LUTS = ((8, 0.8), (32, 0.9), (64, 0.6), (128, 2.0), (256, 4.3))  # LUTs a bit for so many words of constants
 RAM_LIMIT, ROM_LIMIT = 96, 128  # words beyond which yosys takes block RAM, if
+COUNTED_TERMS = 3  # up to which qnn_lanes counts bits plane by plane
 BLOCK_BITS = 2048  # there are as many bits
 
 
@@ -55,13 +56,12 @@ def rom(words, bits):
     return bits * next((cost for depth, cost in ROM_LUTS if words <= depth), words / 55), bits, 0
 
 
-def lanes(kind, simd, code_bits):
+def lanes(layer, simd):
     """LUTs of one neuron's lanes: xnor and counters, or additions."""
-    if kind == "masked":
-        return 4.2 * simd
-    if kind == "codes":
-        return 3.3 * code_bits * simd
-    return max(0.8 * simd, 2.05 * simd - 4)
+    terms = layer.code_bits * max(1, layer.weight_bits - 1)
+    if terms > COUNTED_TERMS:
+        return 3.3 * terms * simd
+    return terms * (4.2 * simd if layer.kind == "masked" else max(0.8 * simd, 2.05 * simd - 4))
 
 
 def _mvtu(block):
@@ -69,11 +69,11 @@ def _mvtu(block):
     pe, simd, accum = p["PE"], p["SIMD"], p["ACC_BITS"]
     sf, nf = ceil_div(p["K"], simd), ceil_div(p["N"], pe)
     counters = _log(sf) + _log(nf) + _log(sf * nf)
-    weights = rom(sf * nf, pe * simd)
+    weights = rom(sf * nf, pe * simd * p["WEIGHT_BITS"])
     replay = lut_ram(sf, simd * p["CODE_BITS"]) if nf > 1 else 0
     compare = max(0, p["LEVELS"] - 1) * accum * 0.6
     lut = (max(10, 4.7 * counters - 29) + replay + weights[0]
-           + pe * (lanes(layer.kind, simd, layer.code_bits) + accum + compare))
+           + pe * (lanes(layer, simd) + accum + compare))
     start = (0.55 * accum * p["LEVELS"]) if nf > 1 else 0
     ff = simd * p["CODE_BITS"] + weights[1] + pe * (p["SUM_BITS"] + accum + start) + counters + 6
     return lut, ff, weights[2]

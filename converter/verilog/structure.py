@@ -114,9 +114,10 @@ class Pipeline:
         waits = False
         if layer.window:
             lanes = window_lanes(layer.window.channels, fold.simd)
-            fill = 1 if layer.code_bits == 1 and layer.window.pad_value > 0 else 0
-            pad = "%d'b%s" % (lanes * layer.code_bits, str(fill) * (lanes * layer.code_bits))
-            self._window(layer, name, lanes, PAD=Verbatim(pad), HAS_MASK=int(layer.kind == "masked"))
+            is_masked = layer.kind == "masked"
+            fill = format(0 if is_masked else layer.pad_number, "0%db" % layer.code_bits)
+            pad = "%d'b%s" % (lanes * layer.code_bits, fill * lanes)
+            self._window(layer, name, lanes, PAD=Verbatim(pad), HAS_MASK=int(is_masked))
             waits = layer.window.taps * layer.window.channels // lanes > sf
         elif self.stream.items != layer.k:  # an image becomes a vector: its pixels follow each other without padding
             if self.stream.items % self.stream.lanes:
@@ -147,7 +148,7 @@ class Pipeline:
                                            "OUT_BITS": out_bits}, 1, out_bits, 1)
 
 
-KINDS = ("bits", "masked", "codes")  # KIND of rtl/qnn_lanes.v
+KINDS = ("bits", "masked")  # KIND of rtl/qnn_lanes.v
 
 
 class Verbatim(str):
@@ -161,8 +162,9 @@ def instance(layer):
 
 
 def is_unrolled(layer, fold):
-    """True where a layer is one circuit of constant weights; layers that count inside lanes stay units of one fold."""
-    return fold.style == "unrolled" and layer.kind == "bits" and layer.levels < 2
+    """True where a layer is one circuit of constant weights; others than of bits to bits stay units of one fold."""
+    is_bits = layer.kind == "bits" and layer.code_bits == layer.weight_bits == 1
+    return fold.style == "unrolled" and is_bits and layer.levels < 2
 
 
 def ring_rows(window):
@@ -177,18 +179,16 @@ def ring_rows(window):
 
 
 def starts(layer):
-    """(N, levels) thresholds on the accumulators as the unit counts them: matches where the input is bits."""
-    return ceil_half(layer.k + layer.thresholds) if layer.kind == "bits" else layer.thresholds
-
-
-def ceil_half(x):
-    return -(-x // 2)
+    """(N, levels) thresholds on the accumulators as the unit counts them: matches, or dot products of masked layers."""
+    if layer.kind == "masked":
+        return layer.thresholds
+    return np.clip(-((layer.offset[:, None] - layer.thresholds) // layer.step), 0, layer.most + 1)
 
 
 def acc_bits(layer, fold):
     """Bits of an accumulator that holds start + sum, and the levels above the first, for every input."""
-    limit = layer.k * layer.largest_code
-    low, high = (0, layer.k) if layer.kind == "bits" else (-limit, limit)
+    limit = layer.most
+    low, high = (0, limit) if layer.kind == "bits" else (-limit, limit)
     needed = bits_for(low, high)
     if layer.levels:
         first = starts(layer)[:, 0]
@@ -200,29 +200,30 @@ def acc_bits(layer, fold):
 
 def sum_bits(layer, fold):
     """Bits of what the lanes add in one cycle."""
-    count = int(fold.simd).bit_length()
-    return {"bits": count + 1, "masked": count + 2, "codes": int(fold.simd * layer.largest_code).bit_length() + 1}[
-        layer.kind]
+    return int(fold.simd * layer.most // layer.k).bit_length() + KINDS.index(layer.kind) + 1
 
 
 def mvtu(layer, fold, name):
     """(parameters, memories) of qnn_mvtu for a layer."""
     sf, nf = steps(layer, fold)
     width = acc_bits(layer, fold)
-    params = {"KIND": KINDS.index(layer.kind), "CODE_BITS": {"bits": 1, "masked": 2}.get(layer.kind, layer.code_bits),
-              "IS_SIGNED": int(layer.is_signed), "K": layer.k, "N": layer.n, "SIMD": fold.simd, "PE": fold.pe,
+    kind = KINDS.index(layer.kind)
+    params = {"KIND": kind, "CODE_BITS": layer.code_bits + kind, "WEIGHT_BITS": layer.weight_bits, "K": layer.k,
+              "N": layer.n, "SIMD": fold.simd, "PE": fold.pe,
               "SUM_BITS": sum_bits(layer, fold), "ACC_BITS": width, "LEVELS": layer.levels,
               "OUT_BITS": width if layer.levels == 0 else int(layer.levels).bit_length(),
               "WEIGHTS": "data/%s_weights.mem" % name}
-    weight = np.ones((nf * fold.pe, sf * fold.simd), bool)  # padding: x = 0 there, never equal
-    weight[:layer.n, :layer.k] = layer.weight
-    words = weight.reshape(nf, fold.pe, sf, fold.simd).transpose(0, 2, 1, 3).reshape(nf * sf, fold.pe * fold.simd)
+    weight = np.ones((nf * fold.pe, sf * fold.simd, layer.weight_bits), bool)  # padding: x = 0 there, never equal
+    weight[:layer.n, :layer.k, 0] = layer.weight
+    if layer.magnitude is not None:
+        weight[:layer.n, :layer.k, 1:] = to_bits(layer.magnitude, layer.weight_bits - 1)
+    words = weight.reshape(nf, fold.pe, sf, fold.simd, -1).transpose(0, 2, 1, 3, 4).reshape(nf * sf, -1)
     memories = {params["WEIGHTS"]: words}
     if layer.levels:
         params["THRESHOLDS"] = "data/%s_thresholds.mem" % name
         first = starts(layer)
         table = np.concatenate([-first[:, :1], first[:, 1:] - first[:, :1]], axis=1)
-        never = -layer.k * layer.largest_code - 1
+        never = -layer.most - 1
         padded = np.full((nf * fold.pe, layer.levels), never, np.int64)
         padded[:, 1:] = 2 ** (width - 1) - 1
         padded[:layer.n] = table

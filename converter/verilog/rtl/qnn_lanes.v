@@ -1,63 +1,122 @@
-// What SIMD lanes add to an accumulator in one cycle, by KIND of input code:
-//   0 bits    1 bit, +1 or -1:                sum = number of lanes where x equals w      (dot = 2*sum - lanes)
-//   1 masked  2 bits, {is inside, sign}:      sum = 2*(inside and equal) - inside = dot product; outside counts 0
-//   2 codes   CODE_BITS, signed or not:       sum = sum of w ? x : -x = dot product
-// w: 1 is +1, 0 is -1. Padding lanes hold x = 0; bits have w = 1 there, so that they are never equal.
+// What SIMD lanes add to an accumulator in one cycle: matches, the bits of a number u that equal the sign of its weight,
+// by their value and by the magnitude of the weight.
+//
+//   matches = sum over lanes, bits i of u and j of the magnitude of  2^(i+j) * (u[i] xnor sign) * magnitude[j]
+//
+//   KIND 0 bits    a lane of x is u, CODE_BITS wide:                 sum = matches
+//   KIND 1 masked  a lane of x is {is inside, u}, CODE_BITS wide:    sum = dot product of 2 u - (2^planes - 1), where a
+//                  lane outside counts 0:  2 * matches - (2^planes - 1) * sum of magnitudes inside
+//
+// A lane of w is {magnitude, sign}, sign 1 is +; WEIGHT_BITS = 1: magnitudes are 1. Padding lanes hold x = 0 and sign 1:
+// they never match. Few planes are counted bit by bit; of many, whole numbers are added.
 module qnn_lanes #(
     parameter KIND = 0,
     parameter SIMD = 8,
     parameter CODE_BITS = 1,
-    parameter IS_SIGNED = 0,
+    parameter WEIGHT_BITS = 1,
     parameter SUM_BITS = 5
 ) (
     input wire [SIMD*CODE_BITS-1:0] x,
-    input wire [SIMD-1:0] w,
+    input wire [SIMD*WEIGHT_BITS-1:0] w,
     output wire signed [SUM_BITS-1:0] sum
 );
+  localparam PLANES = CODE_BITS - KIND;
+  localparam MASKS = WEIGHT_BITS > 1 ? WEIGHT_BITS - 1 : 1;
+  localparam TERMS = PLANES * MASKS;
   localparam COUNT_BITS = $clog2(SIMD + 1);
-  genvar g;
+  genvar g, i, j;
+
+  wire [SIMD-1:0] is_inside, sign;
+  wire [MASKS*SIMD-1:0] counts_at;  // inside, and bit j of the magnitude set
   generate
-    if (KIND == 0) begin : g_bits
-      wire [COUNT_BITS-1:0] equal;
-      qnn_popcount #(
-          .N(SIMD)
-      ) i_equal (
-          .x(x ~^ w),
-          .count(equal)
-      );
-      assign sum = {{(SUM_BITS - COUNT_BITS) {1'b0}}, equal};
-    end else if (KIND == 1) begin : g_masked
-      wire [SIMD-1:0] is_inside, is_equal;
-      wire [COUNT_BITS-1:0] inside_count, equal_count;
-      for (g = 0; g < SIMD; g = g + 1) begin : g_lane
-        assign is_inside[g] = x[2*g+1];
-        assign is_equal[g]  = x[2*g+1] & (x[2*g] ~^ w[g]);
-      end
-      qnn_popcount #(
-          .N(SIMD)
-      ) i_inside (
-          .x(is_inside),
-          .count(inside_count)
-      );
-      qnn_popcount #(
-          .N(SIMD)
-      ) i_equal (
-          .x(is_equal),
-          .count(equal_count)
-      );
-      assign sum = {{(SUM_BITS - COUNT_BITS - 1) {1'b0}}, equal_count, 1'b0}
-                 - {{(SUM_BITS - COUNT_BITS) {1'b0}}, inside_count};
-    end else begin : g_codes
-      reg signed [SUM_BITS-1:0] total, value;
-      integer i;
-      always @* begin
-        total = {SUM_BITS{1'b0}};
-        for (i = 0; i < SIMD; i = i + 1) begin
-          value = {{(SUM_BITS - CODE_BITS) {IS_SIGNED != 0 && x[i*CODE_BITS+CODE_BITS-1]}}, x[i*CODE_BITS+:CODE_BITS]};
-          total = w[i] ? total + value : total - value;
+    for (g = 0; g < SIMD; g = g + 1) begin : g_lane
+      assign is_inside[g] = KIND == 0 || x[g*CODE_BITS+CODE_BITS-1];
+      assign sign[g] = w[g*WEIGHT_BITS];
+      for (j = 0; j < MASKS; j = j + 1) begin : g_mask
+        if (WEIGHT_BITS > 1) begin : g_magnitude
+          assign counts_at[j*SIMD+g] = is_inside[g] & w[g*WEIGHT_BITS+j+1];
+        end else begin : g_one
+          assign counts_at[j*SIMD+g] = is_inside[g];
         end
       end
-      assign sum = total;
+    end
+  endgenerate
+
+  wire [SUM_BITS-1:0] matched;
+  generate
+    if (TERMS == 1) begin : g_bit
+      wire [SIMD-1:0] equal;
+      wire [COUNT_BITS-1:0] count;
+      for (g = 0; g < SIMD; g = g + 1) begin : g_equal
+        assign equal[g] = counts_at[g] & (x[g*CODE_BITS] ~^ sign[g]);
+      end
+      qnn_popcount #(
+          .N(SIMD)
+      ) i_equal (
+          .x(equal),
+          .count(count)
+      );
+      assign matched = {{(SUM_BITS - COUNT_BITS) {1'b0}}, count};
+    end else if (TERMS <= 3) begin : g_planes
+      wire [TERMS*COUNT_BITS-1:0] counts;
+      for (j = 0; j < MASKS; j = j + 1) begin : g_mask
+        for (i = 0; i < PLANES; i = i + 1) begin : g_plane
+          wire [SIMD-1:0] equal;
+          for (g = 0; g < SIMD; g = g + 1) begin : g_equal
+            assign equal[g] = counts_at[j*SIMD+g] & (x[g*CODE_BITS+i] ~^ sign[g]);
+          end
+          qnn_popcount #(
+              .N(SIMD)
+          ) i_equal (
+              .x(equal),
+              .count(counts[(j*PLANES+i)*COUNT_BITS+:COUNT_BITS])
+          );
+        end
+      end
+      reg [SUM_BITS-1:0] total;
+      integer t;
+      always @* begin
+        total = {SUM_BITS{1'b0}};
+        for (t = 0; t < TERMS; t = t + 1)
+          total = total + ({{(SUM_BITS - COUNT_BITS) {1'b0}}, counts[t*COUNT_BITS+:COUNT_BITS]} << (t % PLANES + t / PLANES));
+      end
+      assign matched = total;
+    end else begin : g_numbers
+      reg [SUM_BITS-1:0] total, value;
+      integer lane, m;
+      always @* begin
+        total = {SUM_BITS{1'b0}};
+        for (lane = 0; lane < SIMD; lane = lane + 1) begin
+          value = {{(SUM_BITS - PLANES) {1'b0}}, x[lane*CODE_BITS+:PLANES] ^ {PLANES{~sign[lane]}}};
+          for (m = 0; m < MASKS; m = m + 1)
+            total = total + ((value & {SUM_BITS{counts_at[m*SIMD+lane]}}) << m);
+        end
+      end
+      assign matched = total;
+    end
+  endgenerate
+
+  generate
+    if (KIND == 0) begin : g_matches
+      assign sum = matched;
+    end else begin : g_dot
+      wire [MASKS*COUNT_BITS-1:0] counts;
+      for (j = 0; j < MASKS; j = j + 1) begin : g_mask
+        qnn_popcount #(
+            .N(SIMD)
+        ) i_inside (
+            .x(counts_at[j*SIMD+:SIMD]),
+            .count(counts[j*COUNT_BITS+:COUNT_BITS])
+        );
+      end
+      reg [SUM_BITS-1:0] inner;
+      integer m;
+      always @* begin
+        inner = {SUM_BITS{1'b0}};
+        for (m = 0; m < MASKS; m = m + 1)
+          inner = inner + ({{(SUM_BITS - COUNT_BITS) {1'b0}}, counts[m*COUNT_BITS+:COUNT_BITS]} << m);
+      end
+      assign sum = (matched << 1) - (inner << PLANES) + inner;
     end
   endgenerate
 endmodule

@@ -7,12 +7,12 @@
 //   LEVELS = 0: the PE accumulators leave, ACC_BITS each, signed
 //   LEVELS > 0: OUT_BITS each: how many of T0 <= T1 <= ... are <= the sum; one bit for LEVELS = 1: the sign
 //
-// Weights: word nf*SF + sf holds bits [p*SIMD + i] = weight of neuron nf*PE + p, input sf*SIMD + i.
+// Weights: word nf*SF + sf holds, at p*SIMD + i from the right, the weight of neuron nf*PE + p, input sf*SIMD + i.
 // Thresholds: word nf holds, for each p from the right, {T[LEVELS-1] - T0, ..., T1 - T0, -T0}, ACC_BITS each.
 module qnn_mvtu #(
     parameter KIND = 0,  // of input codes, see qnn_lanes
     parameter CODE_BITS = 1,
-    parameter IS_SIGNED = 0,
+    parameter WEIGHT_BITS = 1,
     parameter K = 16,
     parameter N = 8,
     parameter SIMD = 8,
@@ -77,9 +77,10 @@ module qnn_mvtu #(
   endgenerate
 
   // stage 1: operands;  stage 2: sum of the lanes;  stage 3: accumulators
-  reg [PE*SIMD-1:0] weights[0:SF*NF-1];
+  localparam ROW = SIMD * WEIGHT_BITS;
+  reg [PE*ROW-1:0] weights[0:SF*NF-1];
   reg [WORD-1:0] x_1;
-  reg [PE*SIMD-1:0] w_1;
+  reg [PE*ROW-1:0] w_1;
   reg is_valid_1, is_first_1, is_last_1, is_valid_2, is_first_2, is_last_2, is_valid_3;
   initial $readmemh(WEIGHTS, weights);
 
@@ -135,11 +136,11 @@ module qnn_mvtu #(
           .KIND(KIND),
           .SIMD(SIMD),
           .CODE_BITS(CODE_BITS),
-          .IS_SIGNED(IS_SIGNED),
+          .WEIGHT_BITS(WEIGHT_BITS),
           .SUM_BITS(SUM_BITS)
       ) i_lanes (
           .x  (x_1),
-          .w  (w_1[p*SIMD+:SIMD]),
+          .w  (w_1[p*ROW+:ROW]),
           .sum(sum)
       );
       always @(posedge aclk)
@@ -152,12 +153,12 @@ module qnn_mvtu #(
       end else if (LEVELS == 1) begin : g_sign
         assign m_axis_tdata[p] = ~accum[ACC_BITS-1];
       end else begin : g_code
-        reg [STARTS*ACC_BITS-1:0] steps_3;
+        reg [(LEVELS-1)*ACC_BITS-1:0] steps_3;
         wire [LEVELS-1:0] is_reached;
-        always @(posedge aclk) if (enable) steps_3 <= mine;
+        always @(posedge aclk) if (enable) steps_3 <= mine[LEVELS*ACC_BITS-1:ACC_BITS];
         assign is_reached[0] = ~accum[ACC_BITS-1];
         for (t = 1; t < LEVELS; t = t + 1) begin : g_level
-          wire signed [ACC_BITS-1:0] level = steps_3[t*ACC_BITS+:ACC_BITS];
+          wire signed [ACC_BITS-1:0] level = steps_3[(t-1)*ACC_BITS+:ACC_BITS];
           assign is_reached[t] = accum >= level;
         end
         qnn_popcount #(
