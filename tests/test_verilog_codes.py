@@ -3,7 +3,11 @@ whole designs in simulation."""
 import numpy as np
 import pytest
 from hardware import needs
+from qnn.converter.convert import run_passes
+from qnn.converter.load_bnn_pynq import load_bnn_pynq
 from qnn.converter.verilog import simulate, xnor
+from qnn.converter.verilog.extract import extract
+from qnn.converter.verilog.golden import golden, stimuli
 from stages import X, conv, norm, pool
 from test_verilog_extract import assert_equal_to_mxnet, images, network_of
 
@@ -16,7 +20,7 @@ CODES = [("isometric(levels=2, gamma=0.7)", "sign"), ("isometric(levels=3, gamma
 
 
 def convolutional(act, weight, pad_value=0):
-    """(3, 7, 6) in: padding, pools in front of and behind BatchNorm, falling channels, ragged sizes, a flattened image."""
+    """(3, 7, 6) in: padding, a pool, falling channels, ragged sizes, a flattened image."""
     options = dict(act_quantizer=act, weight_quantizer=weight, no_offset=True)
     if act == "sign":
         options["pad_value"] = pad_value
@@ -68,3 +72,38 @@ def test_simulates_as_the_packed_model(act, weight, tmp_path):
     assert all(result["passed"] for result in results), results
     assert results[0]["interval"] <= 1.02 * design.report.interval + 2
     simulate.run(["make", "lint"], design.folder)
+
+
+# ---- BNN-PYNQ's networks ---------------------------------------------------------------------------------------------
+
+
+def published(data_root, name, dataset, shape):
+    folder = data_root / "bnn-pynq" / dataset / name
+    return extract(run_passes(*load_bnn_pynq(str(folder), name)), shape=shape, host_layers=True)
+
+
+@pytest.mark.parametrize("name, dataset", [("lfcW1A1", "mnist"), ("lfcW1A2", "mnist"), ("cnvW1A1", "cifar10"),
+                                           ("cnvW1A2", "cifar10")])
+def test_published_networks(name, dataset, data_root):
+    shape = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}[dataset]
+    network = published(data_root, name, dataset, shape)
+    codes = network.random_codes(4)
+    np.testing.assert_array_equal(network(codes), golden(network, codes))
+    data = np.random.RandomState(0).randint(0, 256, (4,) + shape).astype(np.float32)
+    codes, expected = stimuli(network, data / 255 if dataset == "mnist" else data)
+    np.testing.assert_array_equal(network(codes), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.verilog
+def test_cnv_reaches_its_fold_bound(data_root, tmp_path):
+    """The folding of BNN-PYNQ; two images, the first layer on 8-bit pixels included."""
+    needs("verilator")
+    folds = zip((16, 32, 16, 16, 4, 1, 1, 1, 4), (3, 32, 32, 32, 32, 32, 4, 8, 1))
+    names = ["conv%d" % number for number in range(6)] + ["fc6", "fc7", "fc8"]
+    folding = {name: {"PE": pe, "SIMD": simd, "pad": True} for name, (pe, simd) in zip(names, folds)}
+    network = published(data_root, "cnvW1A1", "cifar10", (3, 32, 32))
+    design = xnor.generate(network, tmp_path / "rtl", images=3, folding=folding)
+    result, = xnor.verify(design, "verilator", stress=[dict(gap=0, stall=0)])
+    assert result["passed"], result["text"]
+    assert design.report.interval == 32768 and result["interval"] <= 1.02 * 32768

@@ -90,7 +90,7 @@ def inputs_of(layer, count, seed=1):
     return codes, values @ layer.values.T
 
 
-@pytest.mark.parametrize("kind, k, n, simd, pe, levels", [
+MVTUS = [
     ("bits", 64, 16, 8, 4, 1), ("bits", 64, 16, 64, 16, 1), ("bits", 65, 17, 13, 17, 1), ("bits", 65, 17, 8, 4, 1),
     ("bits", 1, 1, 1, 1, 1), ("bits", 7, 5, 1, 1, 1), ("bits", 63, 3, 63, 2, 1), ("bits", 100, 10, 49, 3, 0),
     ("bits", 30, 8, 10, 4, 3), ("bits", 127, 6, 31, 6, 0), ("bits", 2, 2, 2, 1, 2),
@@ -100,8 +100,13 @@ def inputs_of(layer, count, seed=1):
     ("unsigned 2", 29, 5, 6, 2, 3), ("signed 2", 37, 5, 7, 3, 3), ("signed 2", 11, 3, 11, 2, 0),
     ("masked 2", 23, 5, 5, 2, 3), ("masked 2", 7, 3, 7, 3, 0), ("ternary", 41, 7, 9, 3, 1),
     ("ternary 2", 19, 5, 4, 3, 3), ("masked ternary", 17, 3, 5, 2, 0), ("weights 3", 13, 5, 5, 2, 1),
-    ("weights 7", 15, 3, 4, 2, 0)])
-@pytest.mark.parametrize("view", ["structural", "behavioural"])
+    ("weights 7", 15, 3, 4, 2, 0)]
+STRUCTURAL = [("bits", 65, 17, 8, 4, 1), ("bits", 30, 8, 10, 4, 3), ("masked", 35, 7, 8, 3, 1),
+              ("bipolar 2", 31, 7, 8, 3, 3), ("masked ternary", 17, 3, 5, 2, 0)]  # test_verilog_proofs.py has the rest
+
+
+@pytest.mark.parametrize("kind, k, n, simd, pe, levels, view", [(*unit, "behavioural") for unit in MVTUS] +
+                         [(*unit, "structural") for unit in STRUCTURAL])
 def test_mvtu(tmp_path, kind, k, n, simd, pe, levels, view):
     layer, fold = matrix(kind, k, n, levels), Fold(pe, simd)
     codes, dot = inputs_of(layer, 60)

@@ -218,8 +218,8 @@ def _matrix(node, params, state):
     if kernel != tuple(state[:2]) or any(numbers(node, "pad")):
         window = _window(node, state, kernel, int(node.attrs["pad_value"]))
     if "plane" in node.attrs:
-        raise ValueError("verilog: layer '%s' takes its data apart into terms of different scales: hardware takes codes "
-                         "of one scale, as residual=\"isometric\" has them" % node.name)
+        raise ValueError("verilog: layer '%s' takes its data apart into terms of different scales: hardware takes "
+                         "codes of one scale, such as isometric residuals" % node.name)
     layer = Matrix(node.name, weight, None, window, *planes_of(node, "act"), magnitude)
     if layer.most >= bits.MAX_K:
         raise ValueError("verilog: layer '%s': sums of %d products are beyond 2**24" % (node.name, layer.k))

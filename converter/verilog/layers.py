@@ -4,12 +4,12 @@ tested against.
     Matrix    accum = sum_k w_k x_k;  code = number of thresholds that are <= accum     fully connected or convolution
     Pool      code = (max over the window) xor flip
 
-A stream carries pixels (FC: one) row by row, channels inside, each a number u = 0 .. 2^code_bits - 1 whose value is that
-of its code (qnn/reference_planes.py; one bit: +1 or -1). Inputs of a Matrix are ordered as they arrive: taps of the
+A stream carries pixels (FC: one) row by row, channels inside, each a number u = 0 .. 2^code_bits - 1, whose value its
+code says (qnn/reference_planes.py; one bit: +1 or -1). Inputs of a Matrix are ordered as they arrive: taps of the
 window outermost, channels inside. Directions of thresholds (`flip` of the packed graph) are folded into the weights:
 accum < t  <=>  -accum >= 1 - t.
 
-Hardware counts matches: the bits of u that equal the sign of the weight, by their value and the magnitude of the weight.
+Hardware counts matches: bits of u that equal the sign of the weight, by their value and the weight's magnitude.
 
     matches = sum_k |w_k| sum_i 2^i (u_ki xnor sign_k),  accum = step * matches + offset_n
 """
@@ -59,9 +59,9 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """weight: (N, K) bool, True is +; magnitude: (N, K) integers >= 0, None: 1. thresholds: (N, levels) int64 ascending,
-    on the dot product; None: accumulators leave. window: None for a fully connected layer. code_bits, code ("bipolar",
-    "unsigned", "signed"): of the inputs."""
+    """weight: (N, K) bool, True is +; magnitude: (N, K) integers >= 0, None: 1. thresholds: (N, levels) int64,
+    ascending, on the dot product; None: accumulators leave. window: None for a fully connected layer. code_bits, code
+    ("bipolar", "unsigned", "signed"): of the inputs."""
 
     name: str
     weight: np.ndarray
@@ -85,7 +85,7 @@ class Matrix:
 
     @property
     def kind(self):
-        """"masked" (padding with a 0 that the code does not have) or "bits": the input of the lanes, rtl/qnn_lanes.v."""
+        """"masked" (padding with a 0 that the code does not have) or "bits": what lanes read, see rtl/qnn_lanes.v."""
         is_masked = self.code == "bipolar" and self.window and self.window.pad_value == 0 and any(self.window.pad)
         return "masked" if is_masked else "bits"
 

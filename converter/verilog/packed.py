@@ -1,6 +1,6 @@
 """Packed parameters: weights and thresholds of a packed layer as plain numbers, all neurons rising.
 
-    (accum >= t) xor flip, summed up over thresholds  =  number of t' <= accum',  accum' = -accum and t' = 1 - t where flip
+    sum over t of (accum >= t) xor flip  =  number of t' <= accum',   accum' = -accum and t' = 1 - t where flip
 """
 import numpy as np
 

@@ -60,7 +60,7 @@ def lanes(layer, simd):
     """LUTs of one neuron's lanes: xnor and counters, or additions."""
     terms = layer.code_bits * max(1, layer.weight_bits - 1)
     if terms > COUNTED_TERMS:
-        return 3.3 * terms * simd
+        return 2.1 * terms * simd
     return terms * (4.2 * simd if layer.kind == "masked" else max(0.8 * simd, 2.05 * simd - 4))
 
 

@@ -28,7 +28,7 @@ def add_arguments(parser):
                         help="leave float layers in front and behind to the host")
     parser.add_argument("--input-bits", type=int, default=1, metavar="B",
                         help="bits of the data, where the first layer reads numbers (act_bit=32, weight_bit=1)")
-    parser.add_argument("--input-signed", action="store_true", help="they are two's complement")
+    parser.add_argument("--input-signed", action="store_true", help="they are -2^(B-1) .. 2^(B-1) - 1")
     parser.add_argument("--input-scale", type=float, default=1.0, metavar="S",
                         help="data = S * code, a power of two")
     parser.add_argument("--argmax", action="store_true", help="the class leaves in place of the accumulators")
