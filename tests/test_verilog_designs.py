@@ -216,7 +216,13 @@ def test_estimates_are_within_a_quarter_of_yosys(network, options, tmp_path):
     assert [estimated[key] for key in RESOURCES[2:]] == [counted[key] for key in RESOURCES[2:]]
 
 
-LINTED = [design for design in DESIGNS if design[0] not in ("slow", "padded")] + [
+def small():
+    net = norm(qnn.sym.QFullyConnected(X, num_hidden=9, name="one"), "bn")
+    return network_of(qnn.sym.QFullyConnected(act(net), num_hidden=4, name="two"), images((40, 20)))
+
+
+LINTED = [design for design in DESIGNS if design[0] not in ("slow", "padded", "unrolled")] + [
+    ("unrolled", small, dict(style="unrolled")),
     ("argmax", fully_connected, dict(target_fps=1e6, argmax=True))]
 
 

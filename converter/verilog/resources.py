@@ -61,6 +61,8 @@ def lanes(layer, simd):
     terms = layer.code_bits * max(1, layer.weight_bits - 1)
     if terms > COUNTED_TERMS:
         return 2.1 * terms * simd
+    if layer.weight_bits > 1:
+        return terms * 3.7 * simd
     return terms * (4.2 * simd if layer.kind == "masked" else max(0.8 * simd, 2.05 * simd - 4))
 
 
