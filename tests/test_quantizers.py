@@ -156,8 +156,6 @@ def test_fully_connected_equals_reference(act, weight, mode, operators):
 
 def _expected(layer, act, weight, x, w, bias, kernel=None, num_filter=None, **options):
     act, weight = quantizers.get(act), quantizers.get(weight)
-    if "pad_value" in options and act.code != "bipolar":
-        options["pad_value"] = 0
     return layer(x, w, bias, act_bit=act.precision, weight_bit=weight.precision,
                  act=reference_quantizers.terms(act, x, *initial(act)),
                  weight=reference_quantizers.terms(weight, w, *initial(weight)), **options)
