@@ -215,8 +215,9 @@ def q_convolution(x, w, bias=None, stride=(1, 1), dilate=(1, 1), pad=(0, 0), num
     """QConvolution. x: (N, C, H, W), w: (F, C/num_group, kh, kw), bias: (F,) float32 -> (N, F, OH, OW) float32.
 
     act, weight: terms [(codes, scale), ...] of data and weights, as reference_quantizers.terms gives them, act_bit and
-    weight_bit their precision; None: by bits. Codes of the data are padded with `pad_value` (with 0 where act_bit > 1),
-    then convolved with those of the weights; signs on both sides give (K + dot)/2 in place of dot.
+    weight_bit their precision; None: by bits. Codes of the data are padded with `pad_value` (with 0 where act_bit > 1;
+    callers give 0 for 1-bit codes 0 and 1, of which -1 is none), then convolved with those of the weights; signs on
+    both sides give (K + dot)/2 in place of dot.
     """
     act = activation_terms(x, act_bit) if act is None else act
     weight = weight_terms(w, weight_bit) if weight is None else weight
