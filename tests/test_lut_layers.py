@@ -161,12 +161,12 @@ def test_layers_of_one_shape_differ():
     assert (first.connections.data().asnumpy() != second.connections.data().asnumpy()).any()
 
 
-@pytest.mark.parametrize("kind", [qnn.sym.DifferentiableLut, qnn.sym.StochasticLut, qnn.sym.MicroMlp])
+@pytest.mark.parametrize("kind", ["DifferentiableLut", "StochasticLut", "MicroMlp"])
 @pytest.mark.parametrize("n", [2, 5])
 def test_extracted_tables_are_the_network(kind, n):
-    options = dict(smooth=True) if kind is not qnn.sym.MicroMlp else {}
-    net = kind(mx.sym.Variable("data"), num_nodes=50, in_units=20, n=n, name="lut", **options,
-               **(dict(binary=True, binarize=True) if kind is qnn.sym.StochasticLut else {}))
+    options = dict(smooth=True) if kind != "MicroMlp" else {}
+    net = getattr(qnn.sym, kind)(mx.sym.Variable("data"), num_nodes=50, in_units=20, n=n, name="lut", **options,
+                                 **(dict(binary=True, binarize=True) if kind == "StochasticLut" else {}))
     executor, random = values(net, (2000, 20))
     for name, array in executor.arg_dict.items():
         if name != "data":
@@ -176,7 +176,7 @@ def test_extracted_tables_are_the_network(kind, n):
     y = executor.forward(is_train=False)[0].asnumpy()
     node, = tables.table_layers(Graph.from_json(net.tojson()))
     params = {**executor.arg_dict, **executor.aux_dict}
-    if kind is qnn.sym.MicroMlp:
+    if kind == "MicroMlp":
         inner = net.get_internals()
         table = inner[[name for name in inner.list_outputs() if "broadcast_add" in name][-1]]
         used = {name: params[name] for name in table.list_arguments()}
