@@ -31,12 +31,9 @@ static inline __attribute__((always_inline)) qnn_slice tree(uint64_t table, cons
   functions[6] = a ^ b, functions[7] = ~(a & b), functions[8] = a & b, functions[9] = ~(a ^ b), functions[10] = a;
   functions[11] = a | ~b, functions[12] = b, functions[13] = b | ~a, functions[14] = a | b;
   qnn_slice y[8];
-#pragma GCC unroll 8
   for (unsigned i = 0; i < 1u << (n - 3); ++i)
     y[i] = QNN_LUT_MUX(*x[2], functions[table >> (8 * i + 4) & 15], functions[table >> 8 * i & 15]);
-#pragma GCC unroll 3
   for (unsigned j = 3; j < n; ++j)
-#pragma GCC unroll 4
     for (unsigned i = 0; i < 1u << (n - 1 - j); ++i) y[i] = QNN_LUT_MUX(*x[j], y[2 * i + 1], y[2 * i]);
   return y[0];
 }
