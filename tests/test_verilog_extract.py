@@ -123,8 +123,8 @@ def float_tail():
     (lambda: conv(conv(mx.sym.relu(conv(X, "one")), "two"), "three"), "layer 'one' gives floats to 'relu"),
     (lambda: small_integers(), "say how many bits they have, --input-bits")], ids=range(8))
 def test_refused(symbol, sentence):
-    symbol = symbol()
     with mx.name.NameManager():
+        symbol = symbol()
         data = images((3, 3, 8, 8))
         with pytest.raises(ValueError, match="verilog: .*(%s)" % sentence):
             network_of(symbol, data)
