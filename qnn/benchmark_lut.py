@@ -1,14 +1,15 @@
-"""Benchmark of networks of look-up tables: images per second of training (and, from the converter's side, of packed
-inference), as rows of a report like that of benchmark.run.
+"""Benchmark of networks of look-up tables: images per second of training and of packed inference, as rows of a report
+like that of benchmark.run.
 
-    {"machine": {...}, "rows": [{"case": "train_images_per_s", "network", "threads", "value", "per_thread"}]}
+    {"machine": {...}, "rows": [{"case": "train_images_per_s", "network", "threads", "value", "per_thread", ...},
+                                {"case": "infer_images_per_s", "input": "packed bits" or "uint8", ...}]}
 """
 import time
 
 import mxnet as mx
 import numpy as np
 
-from . import backend, benchmark
+from . import backend, benchmark, benchmark_lut_inference
 from .tables import text_table
 
 BATCH, SHAPE = 64, (1, 28, 28)
@@ -42,20 +43,22 @@ def train_row(name, symbol, num_threads, rounds):
         seconds.append(time.perf_counter() - begin)
     value = BATCH / float(np.median(seconds))
     return {"case": "train_images_per_s", "network": name, "batch": BATCH, "threads": num_threads,
-            "value": round(value, 1), "per_thread": round(value / num_threads, 1)}
+            "clock": "wall time", "value": round(value, 1), "per_thread": round(value / num_threads, 1)}
 
 
-def run(networks, num_threads, rounds, command=""):
-    """The report. networks: {name: symbol}. MXNet's threads are fixed when it starts: see benchmark.environment()."""
+def run(networks, packed, num_threads, rounds, command=""):
+    """The report. networks: {name: symbol to train}; packed: {name: LutNetwork to run}. MXNet's threads are fixed when
+    it starts: see benchmark.environment()."""
     backend.set_threads(num_threads)
     rows = [train_row(name, symbol, num_threads, rounds) for name, symbol in networks.items()]
-    return {"machine": {**benchmark.machine(num_threads), "rounds": rounds, "clock": "wall time", "command": command},
+    rows += benchmark_lut_inference.rows(packed, num_threads, rounds)
+    return {"machine": {**benchmark.machine(num_threads), "rounds": rounds, "clock": "of each row", "command": command},
             "rows": rows}
 
 
 def describe(report):
     """The report as text for people."""
-    lines = [[row["case"], row["network"], str(row["threads"]), "%.0f" % row["value"],
-              "%.0f" % row["per_thread"]] for row in report["rows"]]
-    header = ["case", "network", "threads", "images/s", "per thread"]
-    return "\n".join([benchmark.title(report["machine"]), text_table(header, lines, right=(2, 3, 4))])
+    lines = [[row["case"], row["network"], row.get("input", "float32"), str(row["threads"]), "%.0f" % row["value"],
+              "%.0f" % row["per_thread"], row["clock"]] for row in report["rows"]]
+    header = ["case", "network", "input", "threads", "images/s", "per thread", "clock"]
+    return "\n".join([benchmark.title(report["machine"]), text_table(header, lines, right=(3, 4, 5))])

@@ -7,7 +7,7 @@ import numpy as np
 from . import backend, backend_lut_network
 from .lut_network import Encoder, LutNetwork
 from .reference_lut_network import pack_bits
-from .timing import measure
+from .timing import clock, measure
 
 IMAGES = 8192
 
@@ -39,7 +39,7 @@ def rows(networks, num_threads=1, rounds=9, num_images=IMAGES):
             value = num_images / seconds[kind]
             found.append({"case": "infer_images_per_s", "network": name, "input": text, "nodes": network.num_nodes,
                           "frames": network.num_frames, "batch": num_images, "threads": num_threads,
-                          "isa": backend.isa(), "value": round(value, 1), "per_thread": round(value / num_threads, 1)})
+                          "isa": backend.isa(), "clock": clock(num_threads)[1], "value": round(value, 1), "per_thread": round(value / num_threads, 1)})
     return found
 
 

@@ -40,7 +40,7 @@ def test_summary_knows_table_layers():
     assert "DifferentiableLut" in text and "AverageLut" in text and "RealToBinary" in text
 
 
-def test_benchmark_reports_training(monkeypatch, capsys):
+def test_benchmark_reports_training_and_inference(monkeypatch, capsys):
     monkeypatch.setattr(lut_mnist, "simple", lambda: lut_mnist.lut4(1))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
@@ -49,10 +49,15 @@ def test_benchmark_reports_training(monkeypatch, capsys):
         assert cli.main(["benchmark", "lut", "--rounds", "1", "--json"]) == 0
     finally:
         backend.set_threads(threads)
-    row, = json.loads(capsys.readouterr().out)["rows"]
-    assert row["case"] == "train_images_per_s" and row["threads"] == 1 and row["value"] > 0
-    report = {"machine": benchmark_lut.benchmark.machine(1), "rows": [row]}
-    assert "train_images_per_s" in benchmark_lut.describe(report)
+    report = json.loads(capsys.readouterr().out)
+    rows = {(row["case"], row["network"], row.get("input")): row for row in report["rows"]}
+    assert set(rows) == {("train_images_per_s", "simple x15", None)} | {
+        ("infer_images_per_s", network, kind) for network in ("simple x1", "simple x15")
+        for kind in ("packed bits", "uint8")}
+    assert all(row["threads"] == 1 and row["value"] > 0 for row in report["rows"])
+    assert rows["infer_images_per_s", "simple x1", "uint8"]["nodes"] == 3182
+    text = benchmark_lut.describe(report)
+    assert "train_images_per_s" in text and "packed bits" in text
 
 
 def train(arguments):

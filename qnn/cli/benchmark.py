@@ -71,9 +71,11 @@ def run(args):
 def run_lut(args):
     """Prints the report of networks of look-up tables; returns 0."""
     from qnn import benchmark_lut
+    from qnn.benchmark_lut_inference import random_network
     from qnn.model_zoo import lut_mnist
-    networks = {"simple x15": lut_mnist.simple()}
-    report = benchmark_lut.run(networks, args.threads, args.rounds, " ".join(["qnn"] + command_line(args)))
+    packed = {"simple x%d" % frames: random_network(num_frames=frames) for frames in (1, 15)}
+    report = benchmark_lut.run({"simple x15": lut_mnist.simple()}, packed, args.threads, args.rounds,
+                               " ".join(["qnn"] + command_line(args)))
     print(json.dumps(report, indent=2) if args.json else benchmark_lut.describe(report))
     return 0
 
