@@ -39,7 +39,8 @@ def rows(networks, num_threads=1, rounds=9, num_images=IMAGES):
             value = num_images / seconds[kind]
             found.append({"case": "infer_images_per_s", "network": name, "input": text, "nodes": network.num_nodes,
                           "frames": network.num_frames, "batch": num_images, "threads": num_threads,
-                          "isa": backend.isa(), "clock": clock(num_threads)[1], "value": round(value, 1), "per_thread": round(value / num_threads, 1)})
+                          "isa": backend.isa(), "clock": clock(num_threads)[1], "value": round(value, 1),
+                          "per_thread": round(value / num_threads, 1)})
     return found
 
 

@@ -19,6 +19,14 @@ def is_data(node):
     return node.op == lut_files.OPERATOR and node.inputs[0][0].is_variable
 
 
+def is_ordered(graph):
+    """True where the class that the first output says is that of the largest score of its LUT network."""
+    operator = graph.heads[0][0]
+    while operator.op in ORDERED and not is_data(operator):
+        operator = operator.inputs[0][0]
+    return is_data(operator)
+
+
 def is_direct(data):
     """True for samples that the packed runtime takes; MXNet's way has the errors for all others."""
     return data.dtype in (np.uint8, np.float32, np.float64) and data.ndim > 1 and data.size > 0
@@ -31,11 +39,8 @@ class LutModel(Model):
         super().__init__(symbol, arg_params, aux_params, data, labels, source, ctx)
         graph = Graph.from_json(symbol.tojson())
         self.network = lut_files.from_graph(graph, self.arg_params, params_path=source)
-        operator = graph.heads[0][0]
-        self.is_plain = is_data(operator)
-        while operator.op in ORDERED and not is_data(operator):
-            operator = operator.inputs[0][0]
-        self.is_ordered = is_data(operator)
+        self.is_plain = is_data(graph.heads[0][0])
+        self.is_ordered = is_ordered(graph)
 
     @property
     def is_packed(self):

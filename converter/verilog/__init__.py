@@ -4,6 +4,7 @@
 
 FAMILIES are the kinds of networks that have a generator, each a module here with
 
+    OPTIONS                                      {function: names of the options that it takes}
     accepts(graph) -> bool                       graph: qnn.graph.Graph of the checkpoint
     load(prefix, epoch, **options) -> network
     generate(network, folder, **options) -> Design
@@ -16,7 +17,7 @@ import importlib
 from qnn import checkpoint
 from qnn.graph import Graph
 
-FAMILIES = ("xnor",)
+FAMILIES = ("luts", "xnor")
 
 
 def family(prefix, epoch):
@@ -32,13 +33,13 @@ def load(prefix, epoch, **options):
 
 
 def generate(network, folder, **options):
-    """Writes the design of a network that `load` gave; see `xnor.generate`. Returns a Design."""
+    """Writes the design of a network that `load` gave; see `xnor.generate`, `luts.generate`. Returns a Design."""
     return importlib.import_module(network.family).generate(network, folder, **options)
 
 
 def verify(design, **options):
-    """Simulates the testbench of a design; see `xnor.verify`."""
-    return importlib.import_module(design.pipeline.network.family).verify(design, **options)
+    """Simulates the testbench of a design; see `xnor.verify`, `luts.verify`."""
+    return importlib.import_module(design.family).verify(design, **options)
 
 
 __all__ = ["FAMILIES", "family", "generate", "load", "verify"]

@@ -65,9 +65,10 @@ def generate(network, folder, name="lut_net", device="generic", pipeline=1, inte
     else:
         files[name + ".v"] = lut_stream.binarybrain_module(name, in_bits, out_bits, latency)
         testbench = lut_testbench.binarybrain_testbench(name, in_bits, out_bits, len(bits))
+    wait = frames if is_stream and frames > 1 else 0  # for the frames of the sample
     report = {
         "name": name, "qnn": qnn.__version__, "network": digest(network), "device": device, "interface": interface,
-        "output": output, "input_bits": in_bits, "output_bits": out_bits, "latency_cycles": latency + is_stream,
+        "output": output, "input_bits": in_bits, "output_bits": out_bits, "latency_cycles": latency + is_stream + wait,
         "cycles_per_sample": frames,
         "nodes": {"trained": network.num_nodes, "cleaned": core.num_nodes, "with_encoder_and_head": nodes},
         "estimate": estimate(nodes, flops, in_bits, out_bits, latency, frames, is_stream, core),

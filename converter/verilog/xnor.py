@@ -19,6 +19,9 @@ from .golden import golden, stimuli
 from .report import Report
 from .structure import Pipeline
 
+OPTIONS = {"load": ("shape", "host_layers", "input_bits", "input_signed", "input_scale"),
+           "generate": ("folding", "target_fps", "clock_mhz", "style", "device", "argmax"),
+           "verify": ("simulator", "view")}
 VECTORS = 8  # golden images of a design that is generated without verification
 STRESS = [dict(gap=0, stall=0, seed=1), dict(gap=30, stall=50, seed=2), dict(gap=5, stall=90, seed=3),
           dict(gap=20, stall=20, resets=5, seed=4)]
@@ -43,6 +46,7 @@ class Design:
     pipeline: Pipeline
     report: Report
     images: int
+    family = __name__
 
 
 def generate(network, folder, folding=None, target_fps=None, clock_mhz=100.0, style="folded", device=None,
