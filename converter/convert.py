@@ -17,33 +17,35 @@ from .report import Report
 SOURCES = ("mxnet", "bmxnet", "bnn-pynq")
 
 
-def convert(symbol, arg_params, aux_params=None, is_fused=True):
+def convert(symbol, arg_params, aux_params=None, is_fused=True, shape=None):
     """Packs the Q layers of a trained symbol.
 
     symbol: mx.sym.Symbol, or qnn.graph.Graph; arg_params, aux_params: {name: NDArray or numpy array}, as
     mx.model.load_checkpoint returns them. Returns (symbol, arg_params, aux_params, report) of the packed model, an
     ordinary MXNet model whose packed weights are int64 arrays; parameter names stay. Layers that cannot be packed
     (qnn/packing.py) stay as they are; the report lists them. is_fused=False keeps every packed layer by itself, between
-    floats. Raises ValueError naming the layer when a parameter is missing or of another shape or dtype.
+    floats. shape: (C, H, W) of a sample, which convolutions of table layers need. Raises ValueError naming the layer
+    when a parameter is missing or of another shape or dtype.
     """
     import mxnet as mx
     graph = symbol if isinstance(symbol, Graph) else Graph.from_json(symbol.tojson())
-    model = run_passes(graph.copy(), _as_numpy(arg_params), _as_numpy(aux_params or {}), is_fused)
+    model = run_passes(graph.copy(), _as_numpy(arg_params), _as_numpy(aux_params or {}), is_fused, shape=shape)
     args, auxs = model.used_params()
     return (mx.sym.load_json(model.graph.to_json()), {k: mx.nd.array(v, dtype=v.dtype) for k, v in args.items()},
             {k: mx.nd.array(v, dtype=v.dtype) for k, v in auxs.items()}, model.report)
 
 
-def convert_checkpoint(prefix, epoch, out=None, source="mxnet", is_fused=True, observe=None, network=None):
+def convert_checkpoint(prefix, epoch, out=None, source="mxnet", is_fused=True, observe=None, network=None,
+                       shape=None):
     """Converts PREFIX-symbol.json and PREFIX-EPOCH.params into OUT-symbol.json and OUT-EPOCH.params.
 
-    out: default "binarized_" + the name, in the folder of PREFIX. source, network: as load_source. is_fused, observe:
-    as run_passes. Both files are written, or none. Returns the report. Raises OSError, ValueError.
+    out: default "binarized_" + the name, in the folder of PREFIX. source, network: as load_source. is_fused, observe,
+    shape: as run_passes. Both files are written, or none. Returns the report. Raises OSError, ValueError.
     """
     out = out or default_out(prefix)
     if os.path.abspath(out) == os.path.abspath(prefix):
         raise ValueError("convert: OUT is another prefix than PREFIX, got %r for both" % out)
-    model = run_passes(*load_source(prefix, epoch, source, network), is_fused, observe)
+    model = run_passes(*load_source(prefix, epoch, source, network), is_fused, observe, shape)
     model.report.files = save(model, out, epoch)
     return model.report
 
@@ -78,13 +80,14 @@ def load_source(prefix, epoch, source="mxnet", network=None):
     return Graph.from_json(symbol.tojson()), args, auxs
 
 
-def run_passes(graph, args, auxs, is_fused=True, observe=None):
+def run_passes(graph, args, auxs, is_fused=True, observe=None, shape=None):
     """Runs all passes in order on the graph (in place); returns the Model.
 
     is_fused=False leaves every packed layer alone between floats. observe(number, total, name, changes, model) is
-    called behind every pass.
+    called behind every pass. shape: (C, H, W) of a sample, which convolutions of table layers need.
     """
     model = Model(graph, args, auxs, Report())
+    model.sample_shape = shape
     model.report.total_before = sum(v.nbytes for params in model.used_params() for v in params.values())
     passes = [PackLuts] if table_nodes(graph) else PACKING + (FUSION if is_fused else [])
     for number, kind in enumerate(passes, 1):

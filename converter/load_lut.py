@@ -10,8 +10,10 @@ import numpy as np
 from qnn import lut_files
 from qnn.graph import Graph, Node, entrances
 from qnn.lut_network import Encoder, LutNetwork
+from qnn.options import int_tuple
 
 from .logic.lower_head import table_of
+from .lut_signals import Signals
 
 PASSED = ("identity", "_copy", "Flatten", "flatten", "BlockGrad", "stop_gradient")
 MAJORITIES = ("AverageLut", "MaxLut")
@@ -20,34 +22,123 @@ HEADS = ("BinaryToReal", "GroupSum", "Reduce")
 
 def table_nodes(graph):
     """The table layers of a qnn.graph.Graph, inputs first."""
-    return [node for node in graph.nodes() if node.op == "_qnn_lut" or node.attrs.get("__qnn_op__") in MAJORITIES]
+    return [node for node in graph.nodes() if is_table(node)]
 
 
-def load_lut(graph, params):
-    """(LutNetwork, entry of `graph` that the counts replace, divisors of the counts).
+def load_lut(graph, params, shape=None):
+    """(LutNetwork, entry of `graph` that the counts replace, divisors of the counts, [(layer's node, LutLayer)]).
 
-    params: {name: array}, arguments and states. Raises ValueError naming the layer that cannot be exported.
+    params: {name: array}, arguments and states; shape: (C, H, W) of a sample, which layers on images need. Raises
+    ValueError naming the layer that cannot be exported.
     """
     head = find_head(graph)
-    entry, tables, encoder = entrances(head)["data"].inputs[0], [], None
-    while True:
-        node = skip(entry)
-        if node.op == "_qnn_lut" or node.attrs.get("__qnn_op__") in MAJORITIES:
-            connections, table, entry = table_layer(node, params)
-            tables.insert(0, (connections, table))
-            in_units = int(node.attrs["__qnn_in_units__"])
-        elif node.op == "_qnn_thermometer":
-            encoder = thermometer(node, params, in_units)
-            entry = entrances(node)["data"].inputs[0]
-        elif node.is_variable:
-            break
-        else:
-            raise ValueError("convert: operator %s '%s' stands among table layers and is no table"
-                             % (node.attrs.get("__qnn_op__", node.op), node.name))
-    if not tables:
+    chain = steps(entrances(head)["data"].inputs[0])
+    if not any(map(is_table, chain)):
         raise ValueError("convert: '%s' has no table layer before it" % head.name)
-    groups, divisors = head_groups(head, len(tables[-1][1]), encoder.num_frames if encoder else 1)
-    return LutNetwork.chain(in_units, tables, groups=groups, encoder=encoder), (head, 0), divisors
+    signals, encoder, made = Signals(shape or flat_shape(chain)), None, []
+    for node in chain:
+        if node.op == "_qnn_thermometer":
+            encoder, bits = thermometer(node, params, signals)
+            signals = Signals(bits)
+            continue
+        count = len(signals.layers)
+        lay_out(signals, node, params, encoder)
+        if is_table(node):
+            made.append((node, signals.layers[count]))
+    outputs = signals.signals
+    if outputs.ndim > 1:
+        raise ValueError("convert: %s '%s' counts the channels of %d pixels; put a Flatten before it"
+                         % (head.attrs["__qnn_op__"], head.name, outputs[0].size))
+    groups, divisors = head_groups(head, len(outputs), encoder.num_frames if encoder else 1)
+    network = LutNetwork(signals.num_inputs, signals.layers, outputs, groups, encoder)
+    return network, (head, 0), divisors, made
+
+
+def is_table(node):
+    """True for the last node of a table layer."""
+    return node.op == "_qnn_lut" or node.attrs.get("__qnn_op__") in MAJORITIES
+
+
+def steps(entry):
+    """Layers from the data to `entry`, inputs first; the node of a layer is its last."""
+    chain, node = [], entry[0]
+    while not node.is_variable:
+        chain.insert(0, node)
+        if node.op == "_qnn_lut":
+            data = node.inputs[0]
+            entry = data[0].inputs[0] if node.attrs.get("__qnn_connection__") == "learned" else data
+        else:
+            entry = (entrances(node)["data"] if "__qnn_op__" in node.attrs else node).inputs[0]
+        node = entry[0]
+    return chain
+
+
+def flat_shape(chain):
+    """Shape of a sample that nobody says: (numbers,), where the first table layer reads all of them."""
+    first = next(filter(is_table, chain))
+    depth = 1
+    for node in chain[:chain.index(first)]:
+        if node.op == "_qnn_thermometer":
+            depth = int(node.attrs["depth"])
+        elif node.attrs.get("__qnn_op__", node.op) not in PASSED:
+            raise ValueError("convert: %s '%s' reads an image, whose shape is not known: give it, shape=(C, H, W) or "
+                             "--shape C,H,W" % (node.attrs.get("__qnn_op__", node.op), node.name))
+    return int(first.attrs["__qnn_in_units__"]) // depth,
+
+
+def lay_out(signals, node, params, encoder):
+    """Adds one layer to `signals`. Raises ValueError naming a layer that is no function of bits."""
+    mark = node.attrs
+    op = mark.get("__qnn_op__", node.op)
+    if is_table(node):
+        lay_out_table(signals, node, params, encoder)
+    elif op in ("Flatten", "flatten"):
+        signals.signals = signals.signals.reshape(-1)
+    elif op == "Columns":
+        kernel, stride, pad = (int_tuple(mark["__qnn_%s__" % key]) for key in ("kernel", "stride", "pad"))
+        signals.windows(kernel, stride, pad, mark["__qnn_border__"])
+    elif op == "StochasticMaxPooling":
+        kernel = int_tuple(mark["__qnn_kernel__"])
+        if signals.signals.shape[1] % kernel[0] or signals.signals.shape[2] % kernel[1]:
+            raise ValueError("convert: windows %r of %s '%s' do not tile the %dx%d pixels"
+                             % (kernel, op, node.name, *signals.signals.shape[1:]))
+        signals.pool(kernel, kernel)
+    elif op == "Pooling":
+        lay_out_pooling(signals, node)
+    elif op == "Shuffle":
+        signals.shuffle(int(mark["__qnn_unit__"]))
+    elif op == "UpSampling" and "__qnn_op__" in mark:
+        signals.enlarge(int(mark["__qnn_scale__"]), mark["__qnn_fill__"] == "True")
+    elif op not in PASSED + ("InsertBitError",):
+        raise ValueError("convert: operator %s '%s' stands among table layers and is no table" % (op, node.name))
+
+
+def lay_out_table(signals, node, params, encoder):
+    """A table layer, at every position where it is part of a convolution."""
+    mark = node.attrs
+    connections, tables = table_layer(node, params, encoder)
+    if mark.get("__qnn_flatten__", "True") == "True":
+        signals.signals = signals.signals.reshape(-1)
+    in_units = int(mark["__qnn_in_units__"])
+    if len(signals.signals) != in_units:
+        raise ValueError("convert: %s '%s' reads %d inputs, the layer before it has %d; is the shape of a sample right?"
+                         % (mark["__qnn_op__"], node.name, in_units, len(signals.signals)))
+    signals.tables(connections, tables)
+
+
+def lay_out_pooling(signals, node):
+    """MXNet's max-pooling of bits."""
+    attrs = node.attrs
+    is_whole = attrs.get("global_pool", "False") in ("True", "1")
+    if attrs.get("pool_type", "max") != "max" or attrs.get("pooling_convention", "valid") != "valid":
+        raise ValueError("convert: Pooling '%s' is pool_type=%s, pooling_convention=%s; bits are pooled with max and "
+                         "valid" % (node.name, attrs.get("pool_type", "max"), attrs.get("pooling_convention", "valid")))
+    if is_whole:
+        signals.pool(signals.signals.shape[1:], (1, 1))
+        return
+    kernel, stride, pad = (int_tuple(attrs.get(key, default)) or (value, value) for key, default, value in (
+        ("kernel", "()", 0), ("stride", "()", 1), ("pad", "()", 0)))
+    signals.pool(kernel, stride, pad)
 
 
 def find_head(graph):
@@ -67,20 +158,25 @@ def skip(entry):
     return node
 
 
-def table_layer(node, params):
-    """(connections (nodes, n), tables (nodes,), entry of the data) of one layer."""
+def is_boolean(node, has_bits):
+    """True for a table layer whose outputs are bits: binarized ones, and binarized tables without BatchNorm, which read
+    the entry itself where their inputs are bits."""
+    mark = node.attrs
+    if mark.get("binarize", mark.get("__qnn_binarize__")) == "True":
+        return True
+    return has_bits and mark.get("lut_binarize") == "True" and mark.get("input") in ("real", "hard") and mark.get(
+        "batch_norm", "False") == "False"
+
+
+def table_layer(node, params, has_bits):
+    """(connections (nodes, n), tables (nodes,)) of one layer; has_bits: what the network reads are bits."""
     from qnn.lut import tables as trained
     op, mark = node.attrs["__qnn_op__"], node.attrs
-    if mark.get("binarize", mark.get("__qnn_binarize__")) != "True":
-        raise ValueError("convert: %s '%s' has real outputs, binarize=False; only bits become tables" % (op, node.name))
-    if mark.get("__qnn_flatten__", "True") != "True":
-        raise ValueError("convert: %s '%s' is part of a convolution, whose tables are shared by pixels; such layers "
-                         "are not converted yet" % (op, node.name))
+    if not is_boolean(node, has_bits):
+        raise ValueError("convert: %s '%s' has real outputs, binarize=False; only bits become tables%s" % (
+            op, node.name, "" if has_bits else ", and without RealToBinary its inputs may be no bits"))
     if node.op == "_qnn_lut":
-        entry = node.inputs[0]
-        if trained.scores_of(node) is not None:
-            entry = entry[0].inputs[0]
-        return trained.wiring_of(node, params), trained.tables_of(node, params), entry
+        return trained.wiring_of(node, params), trained.tables_of(node, params)
     nodes, n, in_units = (int(mark["__qnn_%s__" % key]) for key in ("num_nodes", "n", "in_units"))
     inner = entrances(node)
     if "connections" in inner:
@@ -88,20 +184,25 @@ def table_layer(node, params):
     else:
         connections = np.arange(nodes * n).reshape(nodes, n) % in_units
     table = table_of(n, (lambda *x: 2 * sum(x) > n) if op == "AverageLut" else (lambda *x: any(x)))
-    return connections, np.full(nodes, table, np.uint64), inner["data"].inputs[0]
+    return connections, np.full(nodes, table, np.uint64)
 
 
-def thermometer(node, params, in_units):
-    """The Encoder of a RealToBinary layer whose bits are c * depth + d."""
-    name = node.inputs[1][0].name
-    thresholds = np.asarray(params[name], np.float32)
+def thermometer(node, params, signals):
+    """(Encoder, shape of the bits) of a RealToBinary layer on the numbers `signals`; bit d of channel c is channel
+    c * depth + d."""
+    thresholds = np.asarray(params[node.inputs[1][0].name], np.float32)
     frames, channels, depth = thresholds.shape
-    count = in_units // depth
-    thresholds = np.broadcast_to(thresholds, (frames, count, depth)) if channels == 1 else thresholds
-    if thresholds.shape[1] * depth != in_units:
-        raise ValueError("convert: RealToBinary '%s' makes %d bits of each of %d channels, the layer behind it reads %d"
-                         % (node.name, depth, channels, in_units))
-    return Encoder(count, np.repeat(np.arange(count), depth), thresholds.reshape(frames, -1))
+    numbers = signals.signals
+    if signals.layers:
+        raise ValueError("convert: RealToBinary '%s' stands behind table layers" % node.name)
+    if channels not in (1, len(numbers)):
+        raise ValueError("convert: RealToBinary '%s' has thresholds of %d channels, its data have %d; is the shape of "
+                         "a sample right?" % (node.name, channels, len(numbers)))
+    full = (frames, len(numbers), depth) + numbers.shape[1:]
+    thresholds = np.broadcast_to(thresholds.reshape((frames, channels, depth) + (1,) * (numbers.ndim - 1)), full)
+    features = np.broadcast_to(numbers[:, None], full[1:])
+    return (Encoder(signals.num_inputs, features.ravel(), thresholds.reshape(frames, -1)),
+            (len(numbers) * depth,) + numbers.shape[1:])
 
 
 def head_groups(head, nodes, frames):
@@ -123,13 +224,14 @@ def head_groups(head, nodes, frames):
     return np.arange(nodes) % (nodes // depth), [float(d) for d in (frames, depth) if d > 1]
 
 
-def convert_graph(graph, params, name="lut"):
-    """Puts the network into a copy of the graph. Returns (Graph, {new parameter: array}, LutNetwork)."""
+def convert_graph(graph, params, name="lut", shape=None):
+    """Puts the network into a copy of the graph. Returns (Graph, {new parameter: array}, LutNetwork, [(layer's node,
+    LutLayer)]). shape: of a sample, see load_lut."""
     graph = graph.copy()
-    network, entry, divisors = load_lut(graph, params)
+    network, entry, divisors, made = load_lut(graph, params, shape)
     source = next(node for node in Graph([entry]).nodes() if node.is_variable and node.name not in params)
     node, arrays = lut_files.operator_node(network, (source, 0), name)
     for number, divisor in enumerate(divisors):
         node = Node("_div_scalar", "%s_mean%d" % (name, number), {"scalar": repr(divisor)}, [(node, 0)])
     graph.replace(entry, (node, 0))
-    return graph, arrays, network
+    return graph, arrays, network, made

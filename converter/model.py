@@ -11,7 +11,10 @@ SIGNS = DataCode(quantizers.Sign())
 class Model:
     """graph: qnn.graph.Graph; arg_params, aux_params: {name: numpy array}; report: converter.report.Report. data_codes:
     {_qnn_pack node: DataCode} and plane_terms: {_qnn_float_convolution node: (DataCode, WeightTerm)} say what nodes of
-    several bits compute with; nodes that are in neither compute with signs."""
+    several bits compute with; nodes that are in neither compute with signs. sample_shape: (C, H, W), where it is known.
+    """
+
+    sample_shape = None
 
     def __init__(self, graph, arg_params, aux_params, report):
         self.graph, self.arg_params, self.aux_params, self.report = graph, dict(arg_params), dict(aux_params), report

@@ -45,11 +45,11 @@ def lut4(modulation=15):
     return _classes(net, modulation)
 
 
-def _block(nodes, outputs, units, name, **options):
-    """Function of a window: a table layer at random, then groups of 6 become one channel."""
+def _block(nodes, outputs, units, name, has_majority=True, **options):
+    """Function of a window: a table layer at random, then groups of 6 become one channel, by majority or mean."""
     def layer(x):
         x = qnn.sym.DifferentiableLut(x, num_nodes=nodes, in_units=units, name=name + "_lut", **options)
-        return qnn.sym.AverageLut(x, num_nodes=outputs, in_units=nodes, binarize=options.get("binary", True),
+        return qnn.sym.AverageLut(x, num_nodes=outputs, in_units=nodes, binarize=has_majority,
                                   binarize_input=False, name=name + "_average")
     return layer
 
@@ -81,10 +81,12 @@ def cnn(modulation=7):
     return _classes(qnn.lut.Convolution2d(net, head, (4, 4), name="head"), modulation)
 
 
-def stochastic_cnn():
-    """MnistStochasticLutCnn: tables binarized in forward, signals probabilities."""
+def stochastic_cnn(modulation=None):
+    """MnistStochasticLutCnn: tables binarized in forward, signals probabilities. With modulation the same
+    parameters run on bits, as hardware does, and means are majorities."""
     options = dict(binary=False, batch_norm=False, lut_binarize=True)
-    net = _features(mx.sym.Variable("data"), options,
+    net = _features(_modulated(modulation, False) if modulation else mx.sym.Variable("data"),
+                    dict(options, has_majority=bool(modulation)),
                     lambda x, name: qnn.sym.StochasticMaxPooling(x, kernel=(2, 2), name=name))
 
     def head(x):
@@ -95,6 +97,8 @@ def stochastic_cnn():
             units = nodes
         return x
     net = qnn.lut.Convolution2d(net, head, (4, 4), name="head")
+    if modulation:
+        return _classes(net, modulation)
     return mx.sym.SoftmaxOutput(qnn.sym.Reduce(mx.sym.Flatten(net), num_nodes=10, name="reduce"), name="softmax")
 
 

@@ -85,7 +85,10 @@ def test_converted_outputs_are_equal(case, tmp_path):
 @pytest.mark.parametrize("symbol, text", [
     (lambda: chain([(LUT, 30, 6)], mean(3, 3), 3), "round one by one"),
     (lambda: chain([(LUT, 30, 6)], mean(), 3), "integrates 1 frames of 3"),
-    (lambda: chain([("StochasticLut", 30, 6)], mean()), "'lut0' has real outputs"),
+    (lambda: mean()(qnn.sym.StochasticLut(mx.sym.Flatten(mx.sym.Variable("data")), num_nodes=30, in_units=36,
+                                          name="lut0")), "'lut0' has real outputs.*without RealToBinary"),
+    (lambda: mean()(qnn.sym.StochasticLut(qnn.sym.RealToBinary(mx.sym.Flatten(mx.sym.Variable("data"))), num_nodes=30,
+                                          in_units=36, lut_binarize=False, name="lut0")), "'lut0' has real outputs"),
     (lambda: mean()(qnn.sym.DifferentiableLut(mx.sym.relu(qnn.sym.DifferentiableLut(
         mx.sym.Flatten(mx.sym.Variable("data")), num_nodes=20, in_units=36, name="a"), name="between"), num_nodes=10,
         in_units=20, name="b")), "'between' stands among table layers")])

@@ -1,7 +1,7 @@
 """Pack LUTs: all table layers, with the encoder before and the counts behind them, become one packed network."""
 from qnn.graph import Graph
 
-from ..load_lut import convert_graph, table_nodes
+from ..load_lut import convert_graph
 
 
 class PackLuts:
@@ -12,14 +12,13 @@ class PackLuts:
     def apply(self, model):
         """Returns the number of layers packed. Raises ValueError naming the layer that cannot be."""
         params = {**model.arg_params, **model.aux_params}
-        layers = table_nodes(Graph(model.graph.heads))
-        model.graph, arrays, network = convert_graph(model.graph, params, model.free_name("lut"))
+        model.graph, arrays, _, made = convert_graph(model.graph, params, model.free_name("lut"), model.sample_shape)
         model.packed_params.update(arrays)
-        for node, layer in zip(layers, network.layers):
+        for node, layer in made:
             before = sum(params[name].nbytes for name in parameters_of(node, params))
             model.report.add(node.name, node.attrs["__qnn_op__"], 1, 1, before,
                              layer.connections.nbytes + layer.tables.nbytes)
-        return len(layers)
+        return len(made)
 
 
 def parameters_of(node, params):

@@ -22,7 +22,7 @@ from ..load_lut import convert_graph, table_nodes
 from . import lut, lut_stages, simulate
 from .report import DEVICES
 
-OPTIONS = {"load": (), "generate": ("device", "clock_mhz", "pipeline", "interface", "output"),
+OPTIONS = {"load": ("shape",), "generate": ("device", "clock_mhz", "pipeline", "interface", "output"),
            "verify": ("simulator",)}
 VECTORS = 64  # golden samples of a design that is generated without verification
 LONG = 1000  # samples of the runs behind the first: many bits wait long for a simulator
@@ -54,12 +54,13 @@ class Design:
     family = __name__
 
 
-def load(prefix, epoch):
-    """The Hardware of a checkpoint, trained or converted. Raises OSError, ValueError naming the layer."""
+def load(prefix, epoch, shape=None):
+    """The Hardware of a checkpoint, trained or converted. shape: (C, H, W) of a sample, which convolutions that are not
+    converted need. Raises OSError, ValueError naming the layer."""
     graph = Graph.load(checkpoint.paths(prefix, epoch)[0])
     if table_nodes(graph):
         graph, args, auxs = load_source(prefix, epoch)
-        graph, _, network = convert_graph(graph, {**args, **auxs})
+        graph, _, network, _ = convert_graph(graph, {**args, **auxs}, shape=shape)
     else:
         network = lut_files.load(prefix, epoch)
     return Hardware(network, is_ordered(graph) and network.groups is not None)

@@ -28,6 +28,7 @@ def add_arguments(parser):
     parser.add_argument("--dataset", choices=("mnist", "cifar10", "npz"), help="what DATA is (default: detected)")
     parser.add_argument("--limit", type=int, metavar="N", help="verify on the first N samples")
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--shape", metavar="C,H,W", help="of a sample, where table layers convolve (default: of DATA)")
     parser.add_argument("--no-fuse", action="store_true", help="keep every packed layer by itself, between floats")
     parser.add_argument("--save-stages", metavar="DIR", help="write the graph behind every pass, and verify each")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
@@ -40,15 +41,18 @@ def run(args):
     from qnn.converter.convert import convert_checkpoint, default_out, save
     from qnn.converter.verify import verify
 
+    from .benchmark import image_shape
+
     if args.source == "bnn-pynq" and args.network is None:
         raise ValueError("--network NAME says which network the folder of BNN-PYNQ holds")
     if args.epoch is None and args.source != "bnn-pynq":
         raise ValueError("EPOCH says which parameter file of PREFIX is read")
     args.epoch = args.epoch or 0
-    images = None
+    images, shape = None, args.shape and image_shape(args.shape)
     if args.verify:  # before anything is written
         name = "digits" if args.verify == "digits" else args.dataset or datasets.detect(args.verify)
         images, _ = datasets.load(name, args.verify, limit=args.limit)
+        shape = shape or images.shape[1:]
     if args.save_stages:
         os.makedirs(args.save_stages, exist_ok=True)
     out, stages = args.out or default_out(args.prefix), []
@@ -59,7 +63,8 @@ def run(args):
             stages.append(os.path.join(args.save_stages, "%d_%s" % (number, name)))
             save(model, stages[-1], args.epoch)
 
-    report = convert_checkpoint(args.prefix, args.epoch, out, args.source, not args.no_fuse, observe, args.network)
+    report = convert_checkpoint(args.prefix, args.epoch, out, args.source, not args.no_fuse, observe, args.network,
+                                shape)
     if images is not None:
         for stage in stages:
             result = verify(args.prefix, args.epoch, stage, images, args.source, args.batch_size, network=args.network)
