@@ -72,7 +72,7 @@ def test_trained_and_converted_checkpoints_give_the_same_files(tmp_path, capsys)
 
 
 @pytest.mark.parametrize("options, sentence", [
-    (["--folding", "f.json"], "--folding does not go with this kind of network; its options are --device"),
+    (["--folding", "f.json"], "--folding does not go with this kind of network; its options are --shape"),
     (["--device", "xc9"], "unknown device 'xc9'; known: generic, xilinx, xc7z010"),
     (["--pipeline", "-1"], "pipeline is a number of levels"), (["--clock-mhz", "-1"], "numbers above 0"),
     (["--data", "{tmp}/odd.npz"], "reads bytes v for the numbers v / 255; the data have others"),
