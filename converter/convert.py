@@ -51,7 +51,11 @@ def convert_checkpoint(prefix, epoch, out=None, source="mxnet", is_fused=True, o
 
 
 def save(model, out, epoch):
-    """Writes OUT-symbol.json and OUT-EPOCH.params of a model between or behind passes; returns their paths."""
+    """Writes OUT-symbol.json and OUT-EPOCH.params of a model between or behind passes; returns their paths. The folder
+    of OUT is made where only that is missing."""
+    folder = os.path.dirname(out)
+    if folder and not os.path.isdir(folder):
+        os.mkdir(folder)
     return checkpoint.write(out, epoch, model.graph.to_json(), *model.used_params())
 
 
