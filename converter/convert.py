@@ -54,7 +54,7 @@ def save(model, out, epoch):
     """Writes OUT-symbol.json and OUT-EPOCH.params of a model between or behind passes; returns their paths. The folder
     of OUT is made where only that is missing."""
     folder = os.path.dirname(out)
-    if folder and not os.path.isdir(folder):
+    if folder and not os.path.exists(folder):
         os.mkdir(folder)
     return checkpoint.write(out, epoch, model.graph.to_json(), *model.used_params())
 
