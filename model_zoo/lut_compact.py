@@ -14,14 +14,14 @@ import qnn
 HALF = 127.5 / 255
 
 
-def compact(num_nodes=1200, thresholds=(HALF,), temperature=6.0, smooth=False, init_sigma=0.1):
+def compact(num_nodes=1200, thresholds=(HALF,), temperature=6.0, smooth=False, init_sigma=0.1, connection="learned"):
     """Symbol of softmax scores (N, 10). thresholds: of all pixels, or an array (784, depth), from
-    qnn.reference_lut.fit_thermometer for instance. smooth: see qnn.sym.DifferentiableLut."""
+    qnn.reference_lut.fit_thermometer for instance. smooth, connection: see qnn.sym.DifferentiableLut."""
     thresholds = np.asarray(thresholds, np.float32)
     thresholds = thresholds.reshape(1, -1) if thresholds.ndim == 1 else thresholds
     net = mx.sym.Flatten(mx.sym.Variable("data"))
     net = qnn.sym.RealToBinary(net, thresholds=thresholds, name="bits")
-    net = qnn.sym.DifferentiableLut(net, num_nodes=num_nodes, in_units=784 * thresholds.shape[-1], connection="learned",
+    net = qnn.sym.DifferentiableLut(net, num_nodes=num_nodes, in_units=784 * thresholds.shape[-1], connection=connection,
                                     smooth=smooth, init_sigma=init_sigma, name="lut1")
     net = qnn.sym.GroupSum(net, num_classes=10, temperature=temperature, name="popcount")
     return mx.sym.SoftmaxOutput(net, name="softmax")

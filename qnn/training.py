@@ -44,15 +44,24 @@ def hold_out(images, labels, count):
     return (images[:-count], labels[:-count]), (images[-count:], labels[-count:])
 
 
-def mirror_and_shift(pixels):
-    """Augmentation of images (N, C, H, W): half of them mirrored, all moved by -pixels..pixels; edges are repeated."""
+def shift(pixels, share=None, mirror=False):
+    """Augmentation of images (N, C, H, W), a function of (batch, RandomState): both axes are moved by -pixels..pixels,
+    edges repeated; with `mirror`, half of the images are mirrored too. All offsets are equally likely; with `share`,
+    that share of the images is moved along an axis, and the others stay. Raises ValueError."""
+    if pixels < 1 or share is not None and not 0 <= share <= 1:
+        raise ValueError("shift takes pixels from 1 on and a share of 0..1, got %r and %r" % (pixels, share))
+    offsets = np.arange(2 * pixels + 1)
+    likely = None if share is None else np.where(offsets == pixels, 1 - share, share / (2 * pixels))
+
     def augment(batch, random):
-        height, width = batch.shape[2:]
         padded = np.pad(batch, ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels)), mode="edge")
-        result = np.empty_like(batch)
-        for i, (y, x) in enumerate(random.randint(0, 2 * pixels + 1, (len(batch), 2))):
-            result[i] = padded[i, :, y:y + height, x:x + width][:, :, ::random.choice((-1, 1))]
-        return result
+        windows = np.lib.stride_tricks.sliding_window_view(padded, batch.shape[2:], axis=(2, 3))
+        y, x = random.choice(offsets, (2, len(batch)), p=likely)
+        moved = windows[np.arange(len(batch)), :, y, x]
+        if mirror:
+            chosen = random.rand(len(batch)) < 0.5
+            moved[chosen] = moved[chosen, :, :, ::-1]
+        return moved
     return augment
 
 

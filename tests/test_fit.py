@@ -7,7 +7,7 @@ import pytest
 
 import qnn
 from qnn import losses
-from qnn.training import best_epoch, exponential_decay, fit, hold_out, mirror_and_shift, read_log, step_decay
+from qnn.training import best_epoch, exponential_decay, fit, hold_out, read_log, shift, step_decay
 
 
 def network(dropout=0.3):
@@ -141,11 +141,23 @@ def test_decays():
     assert [step_decay(1.0, 0.1, (2, 3))(epoch) for epoch in range(4)] == pytest.approx([1, 1, 0.1, 0.01])
 
 
-def test_mirror_and_shift():
-    """Every result is one of the 2 * 3 * 3 that can be, and all of them occur."""
+@pytest.mark.parametrize("mirror, share, count", [(True, None, 18), (False, None, 9), (False, 0.5, 9), (False, 0.0, 1)])
+def test_shift(mirror, share, count):
+    """Every result is one of those that can be, and all of them occur."""
     image = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
     padded = np.pad(image, ((0, 0), (1, 1), (1, 1)), mode="edge")
     possible = {padded[:, y:y + 3, x:x + 4][:, :, ::step].tobytes() for y in range(3) for x in range(3)
                 for step in (1, -1)}
-    batch = mirror_and_shift(1)(np.repeat(image[None], 500, axis=0), np.random.RandomState(0))
-    assert batch.shape == (500, 1, 3, 4) and {one.tobytes() for one in batch} == possible and len(possible) == 18
+    batch = shift(1, share, mirror)(np.repeat(image[None], 500, axis=0), np.random.RandomState(0))
+    found = {one.tobytes() for one in batch}
+    assert batch.shape == (500, 1, 3, 4) and batch.dtype == np.float32 and found <= possible and len(found) == count
+    stayed = np.mean([one.tobytes() == image.tobytes() for one in batch])
+    expected = (1 / 3 if share is None else 1 - share) ** 2 / (2 if mirror else 1)
+    assert abs(stayed - expected) < 0.08
+
+
+def test_shift_refuses():
+    with pytest.raises(ValueError, match="pixels from 1 on and a share of 0..1, got 0 and None"):
+        shift(0)
+    with pytest.raises(ValueError, match="got 1 and 1.5"):
+        shift(1, 1.5)

@@ -17,7 +17,7 @@ import qnn  # before mxnet: makes it import on numpy 1.24 and newer
 import mxnet as mx
 from qnn.model_zoo.cnv import cnv
 
-from qnn.training import mirror_and_shift
+from qnn.training import shift
 from qnn.training_arguments import add_arguments, run
 
 
@@ -38,7 +38,7 @@ def main():
         "cifar10", qnn.losses.squared_hinge, optimizer="latent",
         optimizer_params={"clip": clip, "scale": None if is_ternary else "glorot"}, clip=clip,
         initializer=mx.init.Xavier() if is_ternary else mx.init.Uniform(1.0),
-        augment=mirror_and_shift(args.shift) if args.shift else None)
+        augment=shift(args.shift, mirror=True) if args.shift else None)
 
 
 if __name__ == "__main__":
