@@ -21,7 +21,7 @@ def compact(num_nodes=1200, thresholds=(HALF,), temperature=6.0, smooth=False, i
     thresholds = thresholds.reshape(1, -1) if thresholds.ndim == 1 else thresholds
     net = mx.sym.Flatten(mx.sym.Variable("data"))
     net = qnn.sym.RealToBinary(net, thresholds=thresholds, name="bits")
-    net = qnn.sym.DifferentiableLut(net, num_nodes=num_nodes, in_units=784 * thresholds.shape[-1], connection=connection,
-                                    smooth=smooth, init_sigma=init_sigma, name="lut1")
+    net = qnn.sym.DifferentiableLut(net, num_nodes=num_nodes, in_units=784 * thresholds.shape[-1],
+                                    connection=connection, smooth=smooth, init_sigma=init_sigma, name="lut1")
     net = qnn.sym.GroupSum(net, num_classes=10, temperature=temperature, name="popcount")
     return mx.sym.SoftmaxOutput(net, name="softmax")

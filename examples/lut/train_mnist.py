@@ -1,10 +1,10 @@
 """Trains a network of look-up tables on MNIST: BinaryBrain's samples, or the compact one.
 
     python examples/lut/train_mnist.py --network simple --epochs 4 --data ../shared/data/mnist --model-prefix out/lut
-    python examples/lut/train_mnist.py --network compact --epochs 24 --batch-size 200 --lr 0.015 --schedule cosine ... \\
-        --model-prefix out/wiring
-    python examples/lut/train_mnist.py --network compact --epochs 25 --batch-size 200 --lr 0.01 --schedule cosine ... \\
-        --model-prefix out/compact --start out/wiring 24 --smooth --shift 0.3
+    python examples/lut/train_mnist.py --network compact --nodes 1300 --epochs 24 --batch-size 200 --lr 0.015 \\
+        --schedule cosine ... --model-prefix out/wiring
+    python examples/lut/train_mnist.py --network compact --epochs 25 --batch-size 200 --lr 0.01 \\
+        --schedule cosine ... --model-prefix out/compact --start out/wiring 24 --smooth --shift 0.3
 
 The second and third command are one recipe: the first learns which pixels a table reads; the other keeps that, and
 trains the tables alone, on images that move. The last 5,000 training images are the validation set; the test set is
@@ -24,11 +24,11 @@ import qnn  # before mxnet: makes it import on numpy 1.24 and newer
 
 # isort: split
 import mxnet as mx
-from qnn.lut import harden
 from qnn.model_zoo import lut_mnist
 from qnn.model_zoo.lut_compact import compact
 
 from qnn import datasets
+from qnn.lut import harden
 from qnn.training import shift
 
 VALIDATION = 5000
