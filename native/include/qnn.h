@@ -228,6 +228,14 @@ qnn_status qnn_thermometer(const float *x, size_t outer, size_t channels, size_t
 /* Its straight-through gradient: dx = sum over f, d of dy / (high - low) where low <= x <= high, else 0. */
 qnn_status qnn_thermometer_grad(const float *x, const float *dy, size_t outer, size_t channels, size_t inner, size_t frames,
                                 size_t depth, float low, float high, float *dx);
+/* Mean of n neighbours: y[o][c][i] = sum_k x[o][c * n + k][i] / n, y: [outer][channels][inner]; added in the order of k.
+ * With is_majority a bit instead, sum > n/2, of x itself (bits 0 and 1) or, with binarize_input, of x > 0.5. */
+qnn_status qnn_mean_of_groups(const float *x, size_t outer, size_t channels, size_t inner, size_t n, int is_majority,
+                              int binarize_input, float *y);
+
+/* Its gradient, which is also what the majority hands on: dx = dy / n. */
+qnn_status qnn_mean_of_groups_grad(const float *dy, size_t outer, size_t channels, size_t inner, size_t n, float *dx);
+
 /* ---- networks of look-up tables, evaluated bit-sliced: 64 samples of a signal in a word --------------------------------- */
 
 /* Signals: 0 .. num_inputs-1 are the bits of a sample, num_inputs + k is node k.

@@ -60,6 +60,19 @@ inline void set_shape(Shape *shape, const Shape &expected, const char *op, const
   *shape = expected;
 }
 
+/* Of (N, C, ...): what lies behind the channels. */
+inline size_t inner_of(const std::vector<int64_t> &shape) {
+  size_t inner = 1;
+  for (size_t i = 2; i < shape.size(); ++i) inner *= static_cast<size_t>(shape[i]);
+  return inner;
+}
+
+inline mxnet::ext::MXReturnValue dense_storage(const Attributes &, std::vector<int> *in, std::vector<int> *out) {
+  for (int &storage : *in) storage = 0;
+  for (int &storage : *out) storage = 0;
+  return mxnet::ext::MX_SUCCESS;
+}
+
 /* Memory that starts on a cache line: words across two of them cost a small kernel a tenth of its speed. */
 inline uint64_t *workspace(const mxnet::ext::OpResource &resource, size_t bytes) {
   const uintptr_t start = reinterpret_cast<uintptr_t>(resource.alloc_cpu(static_cast<int>(bytes + 63)));

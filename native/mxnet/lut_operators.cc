@@ -1,11 +1,11 @@
-/* Operators of table layers, for training and inference in float32: adapter from lib_api to qnn.h.
+/* Table layers, for training and inference in float32: adapter from lib_api to qnn.h.
  *
  *   _qnn_lut(data, weight, connections[, mode, moving_mean, moving_var]; ...)  ->  y, stats
- *   _qnn_thermometer(data, thresholds; low, high)                                ->  bits
  *
- * connections, moving_mean, moving_var, thresholds and the weight of an is_fixed layer are auxiliary states: saved with the network, never trained. MXNet
- * knows those by "mutated" inputs, of which only the moving statistics are ever written. An operator cannot see whether it
- * trains: `mode` is Dropout of a one, which is 1 in inference and 0 or 2 in training. `stats` is what backward needs.
+ * connections, moving_mean, moving_var and the weight of an is_fixed layer are auxiliary states: saved with the network,
+ * never trained. MXNet knows those by "mutated" inputs, of which only the moving statistics are ever written. An operator
+ * cannot see whether it trains: `mode` is Dropout of a one, which is 1 in inference and 0 or 2 in training. `stats` is
+ * what backward needs.
  */
 #include <cmath>
 
@@ -19,14 +19,8 @@ using namespace qnn;
 
 namespace {
 
-const char *const kLut = "_qnn_lut", *const kThermometer = "_qnn_thermometer";
+const char *const kLut = "_qnn_lut";
 enum { kData, kWeight, kConnections, kMode, kMean, kVar };
-
-size_t inner_of(const std::vector<int64_t> &shape) {
-  size_t inner = 1;
-  for (size_t i = 2; i < shape.size(); ++i) inner *= static_cast<size_t>(shape[i]);
-  return inner;
-}
 
 /* ---- _qnn_lut ------------------------------------------------------------------------------------------------------------ */
 
@@ -93,12 +87,6 @@ MXReturnValue lut_mutated(const Attributes &attributes, std::vector<int> *indice
   return MX_SUCCESS;
 }
 
-MXReturnValue dense_storage(const Attributes &, std::vector<int> *in, std::vector<int> *out) {
-  for (int &storage : *in) storage = 0;
-  for (int &storage : *out) storage = 0;
-  return MX_SUCCESS;
-}
-
 void check_connections(const float *connections, const qnn_lut_layer &layer) {
   for (size_t i = 0; i < layer.num_nodes * layer.n; ++i) {
     const float at = connections[i];
@@ -160,64 +148,6 @@ MXReturnValue lut_backward(const Attributes &attributes, Tensors *in, Tensors *o
   return MX_SUCCESS;
 }
 
-/* ---- _qnn_thermometer ------------------------------------------------------------------------------------------------------ */
-
-MXReturnValue thermometer_parse(const Attributes &attributes, int *num_in, int *num_out) {
-  check_known(attributes, kThermometer, {"frames", "depth", "low", "high"});
-  *num_in = 2;
-  *num_out = 1;
-  return MX_SUCCESS;
-}
-
-MXReturnValue thermometer_types(const Attributes &attributes, std::vector<int> *in, std::vector<int> *out) {
-  check_inputs(thermometer_parse, attributes, in->size(), kThermometer);
-  for (int &type : *in) set_type(&type, mxnet::ext::kFloat32, kThermometer, "inputs");
-  (*out)[0] = mxnet::ext::kFloat32;
-  return MX_SUCCESS;
-}
-
-MXReturnValue thermometer_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
-  check_inputs(thermometer_parse, attributes, in->size(), kThermometer);
-  Shape shape = (*in)[0];
-  check_data_shape(shape, kThermometer);
-  const size_t frames = static_cast<size_t>(number(attributes, "frames", 1));
-  const size_t depth = static_cast<size_t>(number(attributes, "depth", 1));
-  const Shape &limits = (*in)[1];
-  if (shape.size() < 2 || limits.size() != 3 || limits[0] != frames || limits[2] != depth ||
-      (limits[1] != 1 && limits[1] != shape[1]))
-    fail(std::string(kThermometer) + " needs data of shape (N, C, ...) and thresholds of shape (" + std::to_string(frames) +
-         ", 1 or C, " + std::to_string(depth) + "), got " + shown(shape) + " and " + shown(limits));
-  if (shape[0] * frames > kMaxDim || shape[1] * depth > kMaxDim)
-    fail(std::string(kThermometer) + " makes axes of up to 2147483647 elements");
-  shape[0] *= static_cast<unsigned>(frames);
-  shape[1] *= static_cast<unsigned>(depth);
-  (*out)[0] = shape;
-  return MX_SUCCESS;
-}
-
-MXReturnValue thermometer_mutated(const Attributes &, std::vector<int> *indices) {
-  *indices = {1};
-  return MX_SUCCESS;
-}
-
-MXReturnValue thermometer_forward(const Attributes &, Tensors *in, Tensors *out, const OpResource &) {
-  MXTensor &x = (*in)[0], &limits = (*in)[1];
-  check(qnn_thermometer(x.data<float>(), x.shape[0], x.shape[1], inner_of(x.shape), limits.data<float>(), limits.shape[0],
-                        limits.shape[1], limits.shape[2], (*out)[0].data<float>()), kThermometer);
-  return MX_SUCCESS;
-}
-
-/* in: dy, x, thresholds, y; out: dx, dthresholds. */
-MXReturnValue thermometer_backward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
-  MXTensor &x = (*in)[1], &limits = (*in)[2];
-  check(qnn_thermometer_grad(x.data<float>(), (*in)[0].data<float>(), x.shape[0], x.shape[1], inner_of(x.shape), limits.shape[0],
-                             limits.shape[2], static_cast<float>(number(attributes, "low", 0)),
-                             static_cast<float>(number(attributes, "high", 1)), (*out)[0].data<float>()), kThermometer);
-  float *grad = (*out)[1].data<float>();
-  std::fill(grad, grad + (*out)[1].size(), 0.0f);
-  return MX_SUCCESS;
-}
-
 }  // namespace
 
 namespace mxnet {
@@ -225,9 +155,6 @@ namespace ext {
 
 REGISTER_OP(_qnn_lut).setForward(lut_forward, "cpu").setBackward(lut_backward, "cpu").setParseAttrs(lut_parse)
     .setInferType(lut_types).setInferShape(lut_shape).setInferSType(dense_storage).setMutateInputs(lut_mutated);
-REGISTER_OP(_qnn_thermometer).setForward(thermometer_forward, "cpu").setBackward(thermometer_backward, "cpu")
-    .setParseAttrs(thermometer_parse).setInferType(thermometer_types).setInferShape(thermometer_shape)
-    .setInferSType(dense_storage).setMutateInputs(thermometer_mutated);
 
 }  // namespace ext
 }  // namespace mxnet

@@ -245,23 +245,17 @@ class AverageLut(WiredOptions):
         return self.connection == "serial" and self.in_units == self.num_nodes * self.n
 
     def inputs(self, build, data, p):
-        """(N, num_nodes, n, ...)."""
+        """(N, num_nodes * n, ...): the inputs of a node follow one another."""
         data = rows(build, data, self)
-        if not self.is_reshape:
-            index = build("Reshape", build("BlockGrad", p["connections"]), shape=(-1,))
-            data = build("take", data, index, axis=1, mode="clip")
-        return build("Reshape", data, shape=(0, -4, self.num_nodes, self.n, -2))
+        if self.is_reshape:
+            return data
+        index = build("Reshape", build("BlockGrad", p["connections"]), shape=(-1,))
+        return build("take", data, index, axis=1, mode="clip")
 
     def compute(self, build, data, p):
-        """Sums; the majority has the gradient of the mean."""
-        inputs = self.inputs(build, data, p)
-        sums = build("sum", inputs, axis=2)
-        mean = build("_div_scalar", sums, scalar=float(self.n))
-        if not self.binarize:
-            return mean
-        ones = build("sum", build("_greater_scalar", inputs, scalar=0.5), axis=2) if self.binarize_input else sums
-        bits = build("_greater_scalar", build("BlockGrad", ones), scalar=self.n / 2)
-        return build("elemwise_add", bits, build("elemwise_sub", mean, build("BlockGrad", mean)))
+        """The majority has the gradient of the mean."""
+        return build("_qnn_mean_of_groups", self.inputs(build, data, p), n=self.n, binarize=self.binarize,
+                     binarize_input=self.binarize_input)
 
 
 @dataclass
@@ -272,7 +266,7 @@ class MaxLut(AverageLut):
 
     def compute(self, build, data, p):
         """pick() at the arg-max, whose gradient is that of one input."""
-        inputs = self.inputs(build, data, p)
+        inputs = build("Reshape", self.inputs(build, data, p), shape=(0, -4, self.num_nodes, self.n, -2))
         best = build("argmax", build("BlockGrad", inputs), axis=2)
         largest = build("pick", inputs, best, axis=2)
         if not self.binarize:
