@@ -10,7 +10,7 @@
 enum {
   QNN_LUT_MAX_N = 6,
   QNN_LUT_ENTRIES = 1 << QNN_LUT_MAX_N,
-  QNN_LUT_BLOCK = 64,        /* frames of a block */
+  QNN_LUT_BLOCK = 256,        /* frames of a block */
   QNN_LUT_LANES = 16,
   QNN_LUT_STRIP = 64          /* nodes that change layout together */
 };
