@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mxnet as mx
 import numpy as np
 import pytest
-from qnn.model_zoo import lut_mnist
+from qnn.model_zoo import lut_cifar10, lut_mnist
 from qnn.model_zoo.lut_compact import compact
+from qnn.model_zoo.modulated_cnn import modulated_cnn
 
 import qnn
 from qnn import backend, benchmark_lut, cli, reference_lut
@@ -26,6 +28,26 @@ def test_sample_networks_have_their_sizes(name):
     assert symbol.infer_shape(data=(2, 1, 28, 28))[1] == [(2, 1, 28, 28) if name == "autoencoder" else (2, 10)]
     layers = tables.table_layers(Graph.from_json(symbol.tojson()))
     assert sum(int(node.attrs["num_nodes"]) for node in layers) == NODES[name]
+
+
+@pytest.mark.parametrize("modulation, depth", [(7, 15), (1, 2)])
+def test_cifar10_network_has_its_size(modulation, depth):
+    symbol = lut_cifar10.cnn(modulation, depth)
+    assert symbol.infer_shape(data=(2, 3, 32, 32))[1] == [(2, 10)]
+    layers = tables.table_layers(Graph.from_json(symbol.tojson()))
+    assert [int(node.attrs["num_nodes"]) for node in layers] == [
+        nodes for outputs in (32, 32, 64, 64, 128, 512, 10) for nodes in (6 * outputs, outputs)]
+
+
+@pytest.mark.parametrize("modulation", [None, 1, 3])
+def test_modulated_network_sees_frames_of_bits(modulation):
+    symbol = modulated_cnn(modulation, width=4)
+    assert symbol.infer_shape(data=(2, 3, 32, 32))[1] == [(2, 10)]
+    frames = modulation or 1
+    inner = symbol.get_internals()
+    shapes = dict(zip(inner.list_outputs(), inner.infer_shape(data=(2, 3, 32, 32))[1]))
+    assert shapes["fc5_output"] == (2 * frames, 32) and shapes["pool4_output"] == (2 * frames, 8, 5, 5)
+    assert ("modulate_thresholds" in symbol.list_auxiliary_states()) == (modulation is not None)
 
 
 def test_compact_network_reads_fitted_thresholds():
@@ -60,11 +82,15 @@ def test_benchmark_reports_training_and_inference(monkeypatch, capsys):
     assert "train_images_per_s" in text and "packed bits" in text
 
 
-def train(arguments):
-    command = [sys.executable, str(ROOT / "examples" / "lut" / "train_mnist.py")] + arguments
+def run(script, arguments):
+    command = [sys.executable, str(ROOT / "examples" / "lut" / script)] + arguments
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return float(done.stdout.split("test accuracy ")[1].split()[0])
+    return done.stdout
+
+
+def train(arguments):
+    return float(run("train_mnist.py", arguments).split("test accuracy ")[1].split()[0])
 
 
 @pytest.mark.slow
@@ -74,3 +100,26 @@ def test_training_script_learns_and_resumes(data_root, tmp_path):
     assert train(common + ["--epochs", "1"]) > 0.3
     assert train(common + ["--epochs", "2", "--load-epoch", "1"]) > 0.5
     assert (tmp_path / "lut-0002.params").exists() and (tmp_path / "lut-0002.states").exists()
+
+
+@pytest.mark.slow
+def test_compact_network_goes_on_with_the_wiring_it_learned(data_root, tmp_path):
+    common = ["--data", str(data_root / "mnist"), "--limit", "4000", "--network", "compact", "--batch-size", "200",
+              "--lr", "0.01", "--epochs", "1"]
+    wiring = str(tmp_path / "wiring")
+    assert train(common + ["--nodes", "300", "--model-prefix", wiring]) > 0.4
+    assert train(common + ["--start", wiring, "1", "--smooth", "--shift", "0.3",
+                           "--model-prefix", str(tmp_path / "compact")]) > 0.4
+    learned, kept = (mx.nd.load(str(tmp_path / name)) for name in ("wiring-0001.params", "compact-0001.params"))
+    connections = kept["aux:lut1_connections"].asnumpy()
+    assert connections.shape == (300, 6) and "arg:lut1_scores" not in kept
+    assert (connections.reshape(-1) == learned["arg:lut1_scores"].asnumpy().argmax(1)).all()
+
+
+@pytest.mark.slow
+def test_modulation_table_has_a_row_per_modulation(data_root, tmp_path):
+    out = run("modulation_table.py", ["--network", "lut", "--data", str(data_root / "mnist"), "--limit", "640",
+                                      "--modulations", "1", "3", "--num-epochs", "1", "--out", str(tmp_path)])
+    assert [line.split()[0] for line in out.splitlines()] == ["x1", "x3"]
+    assert all(0 <= float(line.split()[-1]) <= 1 for line in out.splitlines())
+    assert (tmp_path / "modulation.png").read_bytes().startswith(b"\x89PNG") and (tmp_path / "lut-x3.jsonl").exists()
