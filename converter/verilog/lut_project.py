@@ -64,13 +64,13 @@ clean:
 MERGE = '''"""Writes the cell counts of yosys_stat.json into report.json."""
 import json
 
-SITES = @SITES@  # LUT sites of distributed memory
+SITES = @SITES@  # LUT sites of distributed memory; shift registers take one
 stat, report = json.load(open("yosys_stat.json")), json.load(open("report.json"))
 
 
 def count(cells):
     luts = {name: count for name, count in cells.items() if name in ["LUT%d" % n for n in range(1, 7)]}
-    memory = sum(SITES[name] * count for name, count in cells.items() if name in SITES)
+    memory = sum(SITES.get(name, name.startswith("SRL")) * count for name, count in cells.items())
     flops = sum(count for name, count in cells.items() if name.startswith("FD"))
     rest = {name: n for name, n in cells.items() if name not in luts and not name.startswith("FD")}
     return {"lut": sum(luts.values()) + memory, "lut_by_inputs": luts, "lut_memory": memory, "flip_flops": flops,
