@@ -41,7 +41,7 @@ def load_lut(graph, params, shape=None):
             encoder, bits = thermometer(node, params, signals)
             signals = Signals(bits)
             continue
-        count = len(signals.layers)
+        count, signals.layer = len(signals.layers), node.name
         lay_out(signals, node, params, encoder)
         if is_table(node):
             made.append((node, signals.layers[count]))
@@ -50,7 +50,7 @@ def load_lut(graph, params, shape=None):
         raise ValueError("convert: %s '%s' counts the channels of %d pixels; put a Flatten before it"
                          % (head.attrs["__qnn_op__"], head.name, outputs[0].size))
     groups, divisors = head_groups(head, len(outputs), encoder.num_frames if encoder else 1)
-    network = LutNetwork(signals.num_inputs, signals.layers, outputs, groups, encoder)
+    network = LutNetwork(signals.num_inputs, signals.layers, outputs, groups, encoder, plan=signals.plan)
     return network, (head, 0), divisors, made
 
 
@@ -93,7 +93,7 @@ def lay_out(signals, node, params, encoder):
     if is_table(node):
         lay_out_table(signals, node, params, encoder)
     elif op in ("Flatten", "flatten"):
-        signals.signals = signals.signals.reshape(-1)
+        signals.flatten()
     elif op == "Columns":
         kernel, stride, pad = (int_tuple(mark["__qnn_%s__" % key]) for key in ("kernel", "stride", "pad"))
         signals.windows(kernel, stride, pad, mark["__qnn_border__"])
@@ -118,7 +118,7 @@ def lay_out_table(signals, node, params, encoder):
     mark = node.attrs
     connections, tables = table_layer(node, params, encoder)
     if mark.get("__qnn_flatten__", "True") == "True":
-        signals.signals = signals.signals.reshape(-1)
+        signals.flatten()
     in_units = int(mark["__qnn_in_units__"])
     if len(signals.signals) != in_units:
         raise ValueError("convert: %s '%s' reads %d inputs, the layer before it has %d; is the shape of a sample right?"

@@ -3,6 +3,9 @@
     signals[c, i, j]     number of the signal that channel c of pixel (i, j) is
     windows              signals[c, i s + u, j s + v] -> [(c kh + u) kw + v, i, j]
     pooling              OR over a window: maxima of bits; six inputs a node, nodes of nodes above that
+
+What was laid out is written down, steps = [[layer, method, its arguments ...], ...], without the tables of `tables`:
+lut_layers.py finds those again in the network.
 """
 import numpy as np
 
@@ -14,12 +17,23 @@ OR = [np.uint64(table_of(n, lambda *x: any(x))) for n in range(MAX_INPUTS + 1)]
 
 
 class Signals:
-    """signals: (channels,) or (channels, height, width) of the layer that is made next; layers: [LutLayer] so far."""
+    """signals: (channels,) or (channels, height, width) of the layer that is made next; layers: [LutLayer] so far;
+    layer: name of the layer whose steps follow."""
 
     def __init__(self, shape):
         self.num_inputs = int(np.prod(shape))
         self.signals, self.layers = np.arange(self.num_inputs).reshape(shape), []
         self.end, self._zero = self.num_inputs, None
+        self.shape, self.layer, self.steps = tuple(map(int, shape)), "", []
+
+    @property
+    def plan(self):
+        """What LutNetwork.plan holds: shape of the bits, and the steps; None where no step looks at an image."""
+        is_image = any(method in ("windows", "pool") for _, method, *_ in self.steps)
+        return {"shape": list(self.shape), "steps": self.steps} if is_image else None
+
+    def _step(self, method, *arguments):
+        self.steps.append([self.layer, method, *(list(a) if isinstance(a, tuple) else a for a in arguments)])
 
     def nodes(self, connections, tables):
         """Signals of a new layer; connections: (nodes, n) signals."""
@@ -29,6 +43,7 @@ class Signals:
 
     def tables(self, connections, tables):
         """A table layer at every position: connections (nodes, n) to channels, tables (nodes,)."""
+        self._step("tables")
         place = self.signals.shape[1:]
         inputs = np.moveaxis(self.signals[connections], 1, -1).reshape(-1, connections.shape[1])
         found = self.nodes(inputs, np.repeat(tables, int(np.prod(place))))
@@ -36,6 +51,7 @@ class Signals:
 
     def windows(self, kernel, stride, pad=(0, 0), border="constant"):
         """(channels kh kw, OH, OW). border: what lies around, as Columns has it; constant: 0 bits."""
+        self._step("windows", kernel, stride, pad, border)
         views = self._windows(kernel, stride, pad, border)
         self.signals = views.reshape((-1,) + views.shape[3:])
 
@@ -49,6 +65,7 @@ class Signals:
 
     def pool(self, kernel, stride, pad=(0, 0)):
         """OR over windows."""
+        self._step("pool", kernel, stride, pad)
         views = self._windows(kernel, stride, pad, "constant")
         shape = views.shape[:1] + views.shape[3:]
         inputs = views.transpose(0, 3, 4, 1, 2).reshape(int(np.prod(shape)), -1)
@@ -58,6 +75,12 @@ class Signals:
             inputs = np.stack(made, 1)
         self.signals = inputs.reshape(shape)
 
+    def flatten(self):
+        """(channels height width,)."""
+        if self.signals.ndim > 1:
+            self._step("flatten")
+            self.signals = self.signals.reshape(-1)
+
     def zero(self):
         """The signal that is 0."""
         if self._zero is None:
@@ -66,11 +89,13 @@ class Signals:
 
     def shuffle(self, unit):
         """y[i unit + j] = x[j (channels / unit) + i]."""
+        self._step("shuffle", unit)
         shape = self.signals.shape
         self.signals = self.signals.reshape((unit, -1) + shape[1:]).swapaxes(0, 1).reshape(shape)
 
     def enlarge(self, scale, is_filled):
         """Every pixel a block of its copies, or of zeros with it in the middle."""
+        self._step("enlarge", scale, is_filled)
         blocks = self.signals.repeat(scale, 1).repeat(scale, 2)
         if not is_filled:
             kept = np.zeros(blocks.shape[1:], bool)

@@ -6,8 +6,10 @@
 Parameters: lut_connections int32 (nodes, 6), -1 behind the last input; lut_tables int64; lut_outputs int32; lut_starts
 int32 (scores + 1,); lut_features int32 (bits,); lut_thresholds float32 (frames, bits). Attributes: layers (nodes of
 each), num_features, unit, has_encoder, has_head. Without an encoder the operator takes x > 0.5 as bits, which fits 0/1
-and -1/+1.
+and -1/+1. A network of images has its LutNetwork.plan in __qnn_plan__, as JSON.
 """
+import json
+
 import numpy as np
 
 from .files import FileFormatError, dump_params, load_params, write_atomically
@@ -18,6 +20,7 @@ OPERATOR = "_qnn_lut_network"
 DTYPES = {"connections": "int32", "tables": "int64", "outputs": "int32", "starts": "int32", "features": "int32",
           "thresholds": "float32"}
 CODES = {"float32": "0", "int32": "4", "int64": "6"}
+PLAN = "__qnn_plan__"
 AXES = {"connections": 2, "thresholds": 2}
 
 
@@ -42,6 +45,8 @@ def operator_node(network, data, name="lut"):
              "unit": repr(float(network.encoder.unit if network.encoder else 1.0)),
              "num_features": str(network.num_features), "has_encoder": str(network.encoder is not None),
              "has_head": str(network.groups is not None)}
+    if network.plan:
+        attrs[PLAN] = json.dumps(network.plan)
     return Node(OPERATOR, name, attrs, [data] + variables), params
 
 
@@ -109,5 +114,6 @@ def from_arrays(arrays, attrs):
     encoder = Encoder(num_features, features, thresholds, unit)
     return LutNetwork(len(features), layers, arrays["outputs"],
                       np.repeat(np.arange(len(counts)), counts) if has_head else None,
-                      encoder if has_encoder else None, len(counts), len(thresholds))
+                      encoder if has_encoder else None, len(counts), len(thresholds),
+                      json.loads(attrs[PLAN]) if PLAN in attrs else None)
 

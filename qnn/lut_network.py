@@ -103,7 +103,9 @@ class LutNetwork:
 
     groups: (outputs,) score that each output counts for; None: no head, every output is a result of its own.
     num_scores: number of scores where the last of them may have no output. num_frames: of samples given as bits; an
-    encoder says it itself. Raises ValueError naming the layer.
+    encoder says it itself. plan: {"shape", "steps"}, how a network of images was laid out from tables that all its
+    positions share (converter/lut_signals.py), which hardware needs; None where nobody knows. Raises ValueError naming
+    the layer.
     """
 
     num_inputs: int
@@ -113,6 +115,7 @@ class LutNetwork:
     encoder: Optional[Encoder] = None
     num_scores: Optional[int] = None
     num_frames: int = 1
+    plan: Optional[dict] = None
 
     def __post_init__(self):
         self.check_inputs()

@@ -33,10 +33,10 @@ def popcount(net):
     return mx.sym.SoftmaxOutput(qnn.sym.GroupSum(net, num_classes=5, temperature=3.0), name="softmax")
 
 
-def random_model(symbol, seed=0):
-    """The symbol with random tables, and the states that its initializers give."""
+def random_model(symbol, seed=0, shape=(1, 6, 6)):
+    """The symbol with random tables, and the states that its initializers give; shape: of a sample."""
     module = mx.mod.Module(symbol.get_children()[0], label_names=None)  # without the loss
-    module.bind([("data", (4, 1, 6, 6))], for_training=False)
+    module.bind([("data", (4,) + shape)], for_training=False)
     module.init_params()
     args, auxs = module.get_params()
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""tests/native/test_kernels.c on this machine: the library without Python, with asserts and the sanitizers on."""
+"""tests/native/*.c on this machine: the library without Python, with asserts and the sanitizers on."""
 import importlib.util
 import os
 import shutil
@@ -33,7 +33,7 @@ def test_kernels_under_sanitizers(tmp_path):
     def compile_files(files, extra):
         subprocess.run(["gcc", "-c"] + flags + extra + [str(f) for f in files], cwd=tmp_path, check=True, timeout=120)
 
-    compile_files(build_native.drivers() + [ROOT / "tests" / "native" / "test_kernels.c"], [])
+    compile_files(build_native.drivers() + sorted((ROOT / "tests" / "native").glob("*.c")), [])
     for isa, extra in build_native.isa_flags().items():
         compile_files(build_native.kernels(isa), extra)
     objects = [str(path) for path in tmp_path.glob("*.o")]
@@ -42,4 +42,5 @@ def test_kernels_under_sanitizers(tmp_path):
     done = subprocess.run([str(tmp_path / "test_kernels")], capture_output=True, text=True, timeout=120,
                           env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "PASS scalar conv2d" in done.stdout and "PASS scalar planes" in done.stdout and "FAIL" not in done.stdout
+    assert all("PASS scalar " + group in done.stdout for group in ("conv2d", "planes", "lut", "lut train")), done.stdout
+    assert "FAIL" not in done.stdout

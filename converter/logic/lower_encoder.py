@@ -3,6 +3,11 @@
     v >= level    looks at no bit below the lowest 1 of level; 6 bits are one node, 7 and 8 are two:
                   low = v[low bits] >= level[low bits];  high = v[high bits] > level[high bits] or equal and low
 """
+from qnn.lut_network import LutNetwork
+
+from .lower_head import CHOOSE, Builder
+from .netlist import Netlist
+
 BYTE = 8
 HIGH = 5  # bits of the second node besides `low`: what lies below is shared by many levels of a feature
 
@@ -45,3 +50,27 @@ def lower_encoder(levels, features):
 def at_least(n, level):
     """Table of v >= level, v of n bits."""
     return sum(1 << i for i in range(1 << n) if i >= level)
+
+
+def encoder_network(encoder):
+    """The LutNetwork of an Encoder by itself: inputs the bits of its bytes, then, where it has frames, the digits of
+    the number of the frame, lowest first; outputs its bits."""
+    first = BYTE * encoder.num_features
+    digits = [first + d for d in range((encoder.num_frames - 1).bit_length())]
+    netlist = Netlist(first + len(digits), [], [])
+    builder, frames = Builder(netlist), []
+    for levels in encoder.levels:
+        functions, signals = lower_encoder(levels, encoder.features)
+        nodes: list = []
+
+        def placed(signal, nodes=nodes):
+            return signal if signal >= 0 else nodes[-1 - signal]
+        for inputs, table in functions:
+            nodes.append(builder.node(map(placed, inputs), table))
+        frames.append([placed(signal) for signal in signals])
+    for digit in digits:  # the last frame stands for numbers that no frame has
+        pairs = [frames[i:i + 2] for i in range(0, len(frames), 2)]
+        frames = [[builder.node((a, b, digit), CHOOSE) for a, b in zip(*pair)] if len(pair) == 2 else pair[0]
+                  for pair in pairs]
+    netlist.outputs = frames[0]
+    return netlist.to_network(LutNetwork(netlist.num_inputs, []))

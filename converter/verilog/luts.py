@@ -19,10 +19,10 @@ from qnn.lut_network import LutNetwork
 
 from ..convert import load_source
 from ..load_lut import convert_graph, table_nodes
-from . import lut, lut_stages, simulate
+from . import lut, lut_image, lut_project, lut_stages, simulate
 from .report import DEVICES
 
-OPTIONS = {"load": ("shape",), "generate": ("device", "clock_mhz", "pipeline", "interface", "output"),
+OPTIONS = {"load": ("shape",), "generate": ("device", "clock_mhz", "pipeline", "interface", "output", "style"),
            "verify": ("simulator",)}
 VECTORS = 64  # golden samples of a design that is generated without verification
 LONG = 1000  # samples of the runs behind the first: many bits wait long for a simulator
@@ -67,12 +67,14 @@ def load(prefix, epoch, shape=None):
 
 
 def generate(hardware, folder, device="generic", clock_mhz=100.0, pipeline=1, interface="axi4-stream", output=None,
-             images=VECTORS, data=None, seed=0):
+             style=None, images=VECTORS, data=None, seed=0):
     """Writes the design of a Hardware into `folder`, whole or not at all; returns a Design.
 
     device: generic, xilinx, or the name of a Xilinx device, whose share the report says then. pipeline, interface,
-    output: see lut.generate. images: number of golden samples: the first of `data` (samples as the model reads them),
-    else random ones. Raises OSError; ValueError where the folder exists and is not empty.
+    output: see lut.generate. style: "folded": tables that positions of an image share are there once, behind line
+    buffers (lut_image), the default for networks with convolutions; "unrolled": every position has its own. images:
+    number of golden samples: the first of `data` (samples as the model reads them), else random ones. Raises
+    OSError; ValueError where the folder exists and is not empty.
     """
     folder, network = Path(folder), hardware.network
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -85,12 +87,30 @@ def generate(hardware, folder, device="generic", clock_mhz=100.0, pipeline=1, in
     if output is None and interface == lut.INTERFACES[0] and network.groups is not None and not hardware.has_class:
         output = "scores"  # what stands behind them decides
     samples = None if data is None else codes(network, data[:images])
-    style = device if device in lut_stages.DEVICES else "xilinx"
-    report = lut.generate(network, str(folder), device=style, pipeline=pipeline, interface=interface, output=output,
-                          samples=samples, num_vectors=images, seed=seed)
+    options = dict(device=device if device in lut_stages.DEVICES else "xilinx", pipeline=pipeline, output=output,
+                   samples=samples, num_vectors=images, seed=seed)
+    if is_folded(network, style, interface):
+        report = lut_image.generate(network, str(folder), **options)
+    else:
+        report = lut.generate(network, str(folder), interface=interface, **options)
     design = Design(folder, Report(report, clock_mhz, device if device in DEVICES else None), report["vectors"])
     save_report(design)
     return design
+
+
+def is_folded(network, style, interface):
+    """True where the layers of an image are to be line buffers and shared tables. Raises ValueError."""
+    if style not in (None, "folded", "unrolled"):
+        raise ValueError("verilog: style is folded or unrolled, got %r" % (style,))
+    if style == "folded" and network.plan is None:
+        raise ValueError("verilog: style folded is of networks with convolutions, which this one is not, or says "
+                         "nothing of; convert the training graph again, or leave --style out")
+    if network.plan is None or style == "unrolled":
+        return False
+    if interface != lut.INTERFACES[0]:
+        raise ValueError("verilog: interface %s takes a whole sample a cycle; of a network with convolutions that is "
+                         "--style unrolled, else --interface %s" % (interface, lut.INTERFACES[0]))
+    return True
 
 
 def codes(network, data):
@@ -160,16 +180,19 @@ class Report:
 
     def __str__(self):
         v, nodes, cells = self.values, self.values["nodes"], self.values["estimate"]
+        middle = "%(cleaned)d cleaned" if "cleaned" in nodes else "%(unrolled)d with one for each position"
+        counts = "nodes: %(trained)d trained, " + middle + ", %(with_encoder_and_head)d with encoder and head"
         lines = ["network %s: %d bits in, %d bits out (%s), %s" % (v["network"], v["input_bits"], v["output_bits"],
                                                                   v["output"], v["interface"]),
-                 "nodes: %(trained)d trained, %(cleaned)d cleaned, %(with_encoder_and_head)d with encoder and head"
-                 % nodes, "estimate: %(lut)d LUT, %(flip_flops)d FF" % cells]
+                 counts % nodes, "estimate: %(lut)d LUT, %(flip_flops)d FF" % cells]
+        if "layers" in v:
+            lines = [lut_project.layer_table(v), ""] + lines
         if "yosys" in v:
             lines.append("yosys: %(lut)d LUT, %(flip_flops)d FF, %(lut_per_trained_node).2f LUT a trained node"
                          % v["yosys"])
         if v["part"]:
             lut_count = v["yosys"]["lut"] if "yosys" in v else cells["lut"]
             lines.append("of %s: LUT %.1f %%" % (v["part"], 100 * lut_count / DEVICES[v["part"]][0]))
-        lines.append("%s images/s at %g MHz, latency %d cycles" % (f"{v['images_per_second']:,.0f}", v["clock_mhz"],
-                                                                  v["latency_cycles"]))
+        lines.append("%s images/s at %g MHz" % (f"{v['images_per_second']:,.0f}", v["clock_mhz"]) + (
+            ", latency %d cycles" % v["latency_cycles"] if "latency_cycles" in v else ""))
         return "\n".join(lines)

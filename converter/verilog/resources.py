@@ -18,7 +18,7 @@ BLOCK_BITS = 2048  # there are as many bits
 def estimate(block):
     """{"LUT", "FF", "BRAM18", "DSP"} of a structure.Block."""
     known = {"qnn_mvtu": _mvtu, "qnn_window": _window, "qnn_fifo": _fifo, "qnn_width": _width,
-             "qnn_max_pool": _max_pool, "qnn_argmax": _argmax}
+             "qnn_max_pool": _max_pool, "qnn_argmax": _argmax, "qnn_lines": _lines, "qnn_sum": _sum}
     lut, ff, bram = known.get(block.module, _unrolled)(block)
     return {"LUT": lut, "FF": ff, "BRAM18": bram, "DSP": 0}
 
@@ -122,6 +122,22 @@ def _max_pool(block):
 def _argmax(block):
     p = block.params
     return p["LANES"] * (1.5 * p["BITS"] + p["OUT_BITS"]) + 10, p["BITS"] + 2 * p["OUT_BITS"] + 1, 0
+
+
+def _lines(block):
+    p = block.params
+    (rows, columns), lanes = (p["HEIGHT"] + 2 * p["PAD_H"], p["WIDTH"] + 2 * p["PAD_W"]), p["LANES"]
+    counters = _log(rows) + _log(columns) + _log(max(p["KERNEL_H"], p["STRIDE_H"])) + _log(max(p["KERNEL_W"],
+                                                                                          p["STRIDE_W"]))
+    memory = lut_ram(columns, (p["KERNEL_H"] - 1) * lanes) if p["KERNEL_H"] > 1 else 0
+    is_padded = p["PAD_H"] or p["PAD_W"]
+    return 10 + 2 * counters + memory + (lanes if is_padded else 0), p["KERNEL_H"] * p["KERNEL_W"] * lanes + counters, 0
+
+
+def _sum(block):
+    p = block.params
+    bits = p["LANES"] * p["OUT_BITS"]
+    return bits + p["LANES"] * p["IN_BITS"] + 5, bits + _log(p["BEATS"]) + 1, 0
 
 
 def _unrolled(block):

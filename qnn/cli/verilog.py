@@ -22,7 +22,8 @@ def add_arguments(parser):
                                                                         "images a second at the clock")
     parser.add_argument("--clock-mhz", type=float, metavar="C", help="default: 100")
     parser.add_argument("--style", choices=("folded", "unrolled"),
-                        help="units that are reused (default), or a circuit of constant weights for every layer")
+                        help="units that are reused (default), or a circuit of constant weights for every layer; of "
+                        "LUT networks: tables that the positions of an image share once, or at every position")
     parser.add_argument("--device", metavar="NAME", help="says which share of a device the design takes, xc7z020 "
                         "...; of LUT networks also generic (default) or xilinx: instances of LUT6")
     parser.add_argument("--shape", metavar="C,H,W", help="of one sample, for networks that convolve (default: of DATA)")
