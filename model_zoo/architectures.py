@@ -5,7 +5,7 @@ import mxnet as mx
 
 from qnn import demo
 
-from . import cnv, densenet, lenet, meliusnet, mlp, quicknet, resnet, resnet_e, vgg
+from . import cnv, densenet, lenet, lut_cifar10, lut_compact, lut_mnist, meliusnet, mlp, quicknet, resnet, resnet_e, vgg
 
 IMAGENET = (3, 224, 224)
 INITIAL = {"gamma": "ones", "beta": "zeros", "bias": "zeros", "mean": "zeros", "var": "ones"}  # by the end of a name
@@ -30,6 +30,10 @@ ARCHITECTURES = {
     "lenet": Architecture(lenet.lenet, {}, (1, 28, 28)),
     "binary_lenet": Architecture(lenet.binary_lenet, {}, (1, 28, 28)),
     "lfc": Architecture(mlp.lfc, {}, (1, 28, 28)),
+    "lut_cifar10_cnn": Architecture(lut_cifar10.cnn, {}, (3, 32, 32)),
+    "lut_cnn": Architecture(lut_mnist.cnn, {}, (1, 28, 28)),
+    "lut_compact": Architecture(lut_compact.compact, {"connection": "random"}, (1, 28, 28)),
+    "lut_simple": Architecture(lut_mnist.simple, {}, (1, 28, 28)),
     "mlp": Architecture(mlp.mlp, {}, (1, 28, 28)),
     "residual_mlp": Architecture(mlp.residual_mlp, {}, (1, 28, 28)),
     "sfc": Architecture(mlp.sfc, {}, (1, 28, 28)),

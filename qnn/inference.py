@@ -11,7 +11,7 @@ from . import checkpoint
 from .errors import first_sentence
 from .graph import Graph
 
-PACKED = ("_qnn_packed_", "_qnn_bits_", "_qnn_float_")
+PACKED = ("_qnn_packed_", "_qnn_bits_", "_qnn_float_", "_qnn_lut_network")
 EXECUTORS = 4  # bound batch shapes that a Model keeps
 
 

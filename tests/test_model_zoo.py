@@ -13,7 +13,8 @@ from qnn.graph import Graph
 from qnn.inference import Model
 
 FLOAT = dict(act_bit=32, weight_bit=32)
-QUANTIZED = sorted(set(ARCHITECTURES) - {"lenet", "mlp"})
+TABLES = sorted(name for name in ARCHITECTURES if name.startswith("lut_"))
+QUANTIZED = sorted(set(ARCHITECTURES) - {"lenet", "mlp"} - set(TABLES))
 WITHOUT_STEM = {"lfc", "sfc", "cnv", "residual_mlp"}
 MB = 1e6
 
@@ -76,6 +77,20 @@ def test_every_quantized_layer_is_packed(name):
         "conv1", "fc2")
     assert all(any(word in layer for word in allowed) for layer in left), left
     assert sum(row.kind.startswith("Q") for row in report.rows) >= 2
+
+
+@pytest.mark.parametrize("name", sorted({*TABLES} - {"lut_cnn", "lut_cifar10_cnn"}))
+def test_table_networks_are_one_packed_operator(name):
+    """Those with convolutions: test_load_lut_images.py."""
+    operators = [node.op for node in packed(name).graph.nodes() if node.op.startswith("_qnn")]
+    assert operators == ["_qnn_lut_network"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_table_networks_are_blocks_too(name):
+    block = get_model(name)
+    block.initialize(mx.init.Xavier())
+    assert block(mx.nd.ones((2,) + ARCHITECTURES[name].data_shape)).shape == (2, 10)
 
 
 # ---- numbers ---------------------------------------------------------------------------------------------------------
