@@ -22,6 +22,7 @@ from qnn import datasets
 from qnn.training import shift
 
 VALIDATION = 5000
+EVALUATED = 50  # images of a batch that is evaluated: all splits are multiples of it, so that none counts twice
 
 
 def arguments(description, networks, default, add_arguments):
@@ -67,9 +68,10 @@ class Moving(mx.io.NDArrayIter):
 def batches(args, images, labels, is_training=False):
     """Iterator of one split; an autoencoder's label is the image."""
     label = images if args.network == "autoencoder" else labels.astype(np.float32)
-    kind = functools.partial(Moving, args.shift) if is_training and args.shift else mx.io.NDArrayIter
-    return kind(images, label, args.batch_size, shuffle=is_training,
-                last_batch_handle="discard" if is_training else "pad", label_name="softmax_label")
+    if not is_training:
+        return mx.io.NDArrayIter(images, label, EVALUATED, label_name="softmax_label")
+    kind = functools.partial(Moving, args.shift) if args.shift else mx.io.NDArrayIter
+    return kind(images, label, args.batch_size, shuffle=True, last_batch_handle="discard", label_name="softmax_label")
 
 
 def fit(args, network, images, labels, metric):
