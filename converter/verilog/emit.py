@@ -58,6 +58,19 @@ synth:
 \t  tee -q -o build/synth.txt stat"
 \t@cat build/synth.txt
 
+# The two views of unrolled neurons are equal for every input: their difference is 0 as a binary decision diagram.
+prove: $(NEURONS:rtl/%.v=build/%.proof)
+\t@echo "proven: $(or $(NEURONS),no layer is unrolled)"
+
+build/%.proof: rtl/%.v rtl/qnn_count6.v
+\t@mkdir -p build
+\tyosys -q -p "read_verilog -DQNN_BEHAVIOURAL $<; $(GATES) build/$*-behavioural.aig"
+\tyosys -q -p "read_verilog $^; $(GATES) build/$*-structural.aig"
+\ttimeout $(PROVE_SECONDS) yosys-abc -c "miter build/$*-behavioural.aig build/$*-structural.aig; collapse; strash; sat" \\
+\t  > build/$*.log || { echo "$*: not proven within $(PROVE_SECONDS) s"; exit 1; }
+\t@grep -q "^UNSATISFIABLE" build/$*.log || { cat build/$*.log; echo "$*: the views differ"; exit 1; }
+\t@touch $@
+
 clean:
 \trm -rf build
 """

@@ -1,7 +1,8 @@
 """Resources: LUTs, flip-flops, block RAM and DSP slices of a block, estimated from its parameters.
 
-The formulas count what the modules are made of; their factors are fitted to yosys 0.23 `synth_xilinx -family xc7` of 46
-blocks (docs/hardware.md has the residuals). LUT is LUT sites, distributed memory included, as synthesis.count has it.
+Units and unrolled layers are counted as their Verilog is built, LUT by LUT; control, windows, FIFOs, converters and sums of
+many planes are fitted to yosys 0.23 `synth_xilinx -family xc7` (docs/hardware.md has the residuals). LUT is LUT sites,
+distributed memory included, as synthesis.count has it.
 """
 import math
 
@@ -11,9 +12,9 @@ from . import unrolled
 from .structure import ceil_div
 
 BRAM18 = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))  # (words, bits) shapes
-RAM_LIMIT, ROM_LIMIT = 96, 128  # words beyond which yosys takes block RAM, if
+RAM_LIMIT = 96  # words beyond which yosys takes block RAM
+ROM_BITS = 64 * 129  # of constants, beyond which it does: 129 is its cost of a BRAM18, 1/64 that of a bit in LUTs
 COUNTED_TERMS = 3  # up to which qnn_lanes counts bits plane by plane
-BLOCK_BITS = 2048  # there are as many bits
 
 
 def estimate(block):
@@ -52,7 +53,7 @@ def rom(contents):
     """(LUT, FF, BRAM18) of constants, (words, bits) bool, with a registered read port: bits that have equal constants in
     all words are one, and constants are none."""
     words, bits = contents.shape
-    if words > ROM_LIMIT and words * bits >= BLOCK_BITS:
+    if words * bits > ROM_BITS * block_ram(words, bits):
         return 0, 0, block_ram(words, bits)
     columns = {column.tobytes() for column in np.ascontiguousarray(contents.T)}
     columns -= {bytes([bit]) * words for bit in (0, 1)}
