@@ -1,5 +1,5 @@
-"""Verilog proofs: the behavioural and the structural view of a circuit are equal for every input, and flipping one weight
-makes them differ.
+"""Verilog proofs: the behavioural and the structural view of a circuit are equal for every input, and flipping one
+weight makes them differ.
 
 The miter of both (1 where they differ) becomes a binary decision diagram (yosys-abc collapse): counts are symmetric
 functions, whose diagrams are small, where SAT (cec) does not end beyond 28 inputs."""
@@ -31,7 +31,8 @@ def is_equivalent(folder, texts, top, defines=((simulate.BEHAVIOURAL,), ()), opt
     needs("yosys", "yosys-abc")
     for name, text, names in zip("ab", texts, defines):
         (folder / (name + ".v")).write_text(text)
-        sources = [simulate.RTL / (module + ".v") for module in ("qnn_popcount", "qnn_pair", "qnn_columns", "qnn_count6")]
+        modules = ("qnn_popcount", "qnn_pair", "qnn_columns", "qnn_count6")
+        sources = [simulate.RTL / (module + ".v") for module in modules]
         simulate.run(["yosys", "-q", "-p", "read_verilog %s -defer %s %s.v; hierarchy -top %s %s; proc; flatten; "
                       "opt -full; techmap; opt; aigmap; write_aiger %s.aig" % (
                           " ".join("-D" + define for define in names), " ".join(map(str, sources)), name, top, options,
@@ -47,8 +48,8 @@ def circuit(one):
     return unrolled.neurons("circuit", one, Fold(one.n, one.k, "unrolled"), "test")
 
 
-@pytest.mark.parametrize("k, n, levels", [(1, 3, 1), (2, 4, 0), (7, 5, 1), (7, 5, 0), (13, 6, 1), (29, 4, 0), (30, 4, 1),
-                                          (31, 4, 1), (32, 6, 1), (32, 4, 0),
+@pytest.mark.parametrize("k, n, levels", [(1, 3, 1), (2, 4, 0), (7, 5, 1), (7, 5, 0), (13, 6, 1), (29, 4, 0),
+                                          (30, 4, 1), (31, 4, 1), (32, 6, 1), (32, 4, 0),
                                           pytest.param(64, 8, 1, marks=pytest.mark.slow)])
 def test_views_of_neurons(tmp_path, k, n, levels):
     text = circuit(layer(k, n, levels))

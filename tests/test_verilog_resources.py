@@ -1,4 +1,4 @@
-"""Resources of Verilog units: the generator's own estimate beside what yosys counts, and the LUTs that a lane may cost."""
+"""Resources of Verilog units: the generator's own estimate beside what yosys counts, and LUTs that a lane may cost."""
 import numpy as np
 import pytest
 from hardware import needs

@@ -66,8 +66,9 @@ build/%.proof: rtl/%.v rtl/qnn_count6.v
 \t@mkdir -p build
 \tyosys -q -p "read_verilog -DQNN_BEHAVIOURAL $<; $(GATES) build/$*-behavioural.aig"
 \tyosys -q -p "read_verilog $^; $(GATES) build/$*-structural.aig"
-\ttimeout $(PROVE_SECONDS) yosys-abc -c "miter build/$*-behavioural.aig build/$*-structural.aig; collapse; strash; sat" \\
-\t  > build/$*.log || { echo "$*: not proven within $(PROVE_SECONDS) s"; exit 1; }
+\ttimeout $(PROVE_SECONDS) yosys-abc -c \\
+\t  "miter build/$*-behavioural.aig build/$*-structural.aig; collapse; strash; sat" > build/$*.log \\
+\t  || { echo "$*: not proven within $(PROVE_SECONDS) s"; exit 1; }
 \t@grep -q "^UNSATISFIABLE" build/$*.log || { cat build/$*.log; echo "$*: the views differ"; exit 1; }
 \t@touch $@
 

@@ -1,8 +1,8 @@
 """Resources: LUTs, flip-flops, block RAM and DSP slices of a block, estimated from its parameters.
 
-Units and unrolled layers are counted as their Verilog is built, LUT by LUT; control, windows, FIFOs, converters and sums of
-many planes are fitted to yosys 0.23 `synth_xilinx -family xc7` (docs/hardware.md has the residuals). LUT is LUT sites,
-distributed memory included, as synthesis.count has it.
+Units and unrolled layers are counted as their Verilog is built, LUT by LUT; control, windows, FIFOs, converters and
+sums of many planes are fitted to yosys 0.23 `synth_xilinx -family xc7` (docs/hardware.md has the residuals). LUT is LUT
+sites, distributed memory included, as synthesis.count has it.
 """
 import math
 
@@ -50,8 +50,8 @@ def ram(words, bits):
 
 
 def rom(contents):
-    """(LUT, FF, BRAM18) of constants, (words, bits) bool, with a registered read port: bits that have equal constants in
-    all words are one, and constants are none."""
+    """(LUT, FF, BRAM18) of constants, (words, bits) bool, with a registered read port: bits that are equal in all words
+    are one, and those that never change are none."""
     words, bits = contents.shape
     if words * bits > ROM_BITS * block_ram(words, bits):
         return 0, 0, block_ram(words, bits)

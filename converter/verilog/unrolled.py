@@ -97,9 +97,9 @@ def behavioural(layer, width):
     bits = int(layer.k).bit_length()
     one = "{%d'd0, v[i]}" % (bits - 1) if bits > 1 else "v[i]"
     lines = ["  function [%d:0] ones(input [%d:0] v);" % (bits - 1, layer.k - 1), "`ifdef VERILATOR",
-             "    ones = %d'($countones(v));" % bits, "`else", "    integer i;", "    begin", "      ones = %d'd0;" % bits,
-             "      for (i = 0; i < %d; i = i + 1) ones = ones + %s;" % (layer.k, one), "    end", "`endif",
-             "  endfunction"]
+             "    ones = %d'($countones(v));" % bits, "`else", "    integer i;", "    begin",
+             "      ones = %d'd0;" % bits, "      for (i = 0; i < %d; i = i + 1) ones = ones + %s;" % (layer.k, one),
+             "    end", "`endif", "  endfunction"]
     for n, weight in enumerate(layer.weight):
         count = "ones(x ~^ %s)" % literal(weight)
         if layer.levels == 0:
