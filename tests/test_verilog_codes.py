@@ -49,10 +49,13 @@ def test_padding_of_bipolar_codes_with_zero_is_masked():
     assert [layer.kind for layer in network.layers if layer.name in "abc"] == ["masked", "masked", "bits"]
 
 
-def test_terms_of_different_scales_are_refused():
-    net = norm(conv(X, "one", 6, act_quantizer="rebnet(levels=2, gamma=(0.25, 0.75))"), "bn")
-    with pytest.raises(ValueError, match="verilog: layer 'one.*(gives floats|residual|terms)"):
-        network_of(net, images((3, 3, 7, 6)), host_layers=True)
+@pytest.mark.parametrize("act, weight", [("rebnet(levels=2, gamma=(0.25, 0.75))", "sign"), ("sign", "ttq")])
+def test_terms_of_different_scales_are_refused(act, weight):
+    options = dict(act_quantizer=act, weight_quantizer=weight)
+    first = norm(qnn.sym.QFullyConnected(X, num_hidden=9, name="one"), "bn")
+    symbol = qnn.sym.QFullyConnected(first, num_hidden=5, name="two", **options)
+    with pytest.raises(ValueError, match="verilog: layer 'two' is a sum of terms of different scales .*isometric"):
+        network_of(symbol, images((9, 20)), host_layers=True)
 
 
 def test_argmax_needs_one_offset():
@@ -60,6 +63,21 @@ def test_argmax_needs_one_offset():
                                      weight_quantizer="sign")
     network = network_of(symbol, images((9, 20)), host_layers=True)
     assert network.argmax_reason
+
+
+@pytest.mark.verilog
+@pytest.mark.parametrize("act, weight", [CODES[0], CODES[7]])
+def test_unrolled_layers_of_codes_are_units_of_one_fold(act, weight, tmp_path):
+    needs("iverilog", "vvp")
+    net = norm(qnn.sym.QFullyConnected(X, num_hidden=7, name="a", act_quantizer=act, weight_quantizer=weight), "bn")
+    net = qnn.sym.QActivation(net, quantizer=act, name="act")
+    net = qnn.sym.QFullyConnected(net, num_hidden=5, name="b", act_quantizer=act, weight_quantizer=weight)
+    network = network_of(net, images((9, 14)), host_layers=True)
+    design = xnor.generate(network, tmp_path / "rtl", images=9, style="unrolled")
+    assert [block.module for block in design.pipeline.blocks if block.memories] == ["qnn_mvtu"] * 2
+    results = xnor.verify(design, "iverilog", stress=[dict(gap=0, stall=0), dict(gap=30, stall=50, resets=3, seed=2)])
+    assert all(result["passed"] for result in results), results
+    assert design.report.interval == 1
 
 
 @pytest.mark.verilog

@@ -234,6 +234,16 @@ def test_lint_has_nothing_to_say(case, network, options, tmp_path):
     simulate.run(["make", "lint"], design.folder)
 
 
+def test_make_prove(tmp_path):
+    needs("make", "yosys", "yosys-abc")
+    design = xnor.generate(small(), tmp_path / "rtl", images=1, style="unrolled")
+    assert "proven: rtl/qnn_one_neurons.v rtl/qnn_two_neurons.v" in simulate.run(["make", "prove"], design.folder)
+    path = design.folder / "rtl" / "qnn_one_neurons.v"
+    path.write_text(path.read_text().replace("~^ 20'h", "~^ ~20'h", 1))
+    with pytest.raises(simulate.SimulationError, match="qnn_one_neurons: the views differ"):
+        simulate.run(["make", "prove"], design.folder)
+
+
 @pytest.mark.slow
 def test_makefile(tmp_path):
     needs("make", "iverilog", "verilator", "yosys")

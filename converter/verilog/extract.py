@@ -79,6 +79,10 @@ def _chain(graph):
                          "act_bit=1, weight_bit=1, or of quantizers with integer codes (qnn.swap makes them)")
     if len(ends) > 1:
         reader = next(iter(node for node, _ in graph.consumers()[ends[0]]), None)
+        if reader is not None and ends[0].name.startswith(reader.name + "_term"):
+            raise ValueError("verilog: layer '%s' is a sum of terms of different scales (ReBNet's activations, TTQ's "
+                             "weights): hardware takes one scale a layer; train it with isometric(levels=M) "
+                             "activations, or with weights that are signs or ternary" % reader.name)
         raise ValueError("verilog: layer '%s' gives floats to %s and is not the last packed layer: hardware takes one "
                          "chain of 1-bit layers with nothing but BatchNorm, tanh and max-pooling between them, no "
                          "residual sums and no float layers; move float layers to the ends, or use qnn convert"

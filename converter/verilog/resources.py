@@ -1,18 +1,20 @@
 """Resources: LUTs, flip-flops, block RAM and DSP slices of a block, estimated from its parameters.
 
-The formulas count what the modules are made of; their factors are fitted to yosys 0.23 `synth_xilinx -family xc7` of 46
-blocks (docs/hardware.md has the residuals). LUT is LUT sites, distributed memory included, as synthesis.count has it.
+Units and unrolled layers are counted as their Verilog is built, LUT by LUT; control, windows, FIFOs, converters and
+sums of many planes are fitted to yosys 0.23 `synth_xilinx -family xc7` (docs/hardware.md has the residuals). LUT is LUT
+sites, distributed memory included, as synthesis.count has it.
 """
 import math
+
+import numpy as np
 
 from . import unrolled
 from .structure import ceil_div
 
 BRAM18 = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))  # (words, bits) shapes
-ROM_LUTS = ((8, 0.8), (32, 0.9), (64, 0.6), (128, 2.0), (256, 4.3))  # LUTs a bit for so many words of constants
-RAM_LIMIT, ROM_LIMIT = 96, 128  # words beyond which yosys takes block RAM, if
+RAM_LIMIT = 96  # words beyond which yosys takes block RAM
+ROM_BITS = 64 * 129  # of constants, beyond which it does: 129 is its cost of a BRAM18, 1/64 that of a bit in LUTs
 COUNTED_TERMS = 3  # up to which qnn_lanes counts bits plane by plane
-BLOCK_BITS = 2048  # there are as many bits
 
 
 def estimate(block):
@@ -47,38 +49,82 @@ def ram(words, bits):
     return lut_ram(words, bits), bits, 0
 
 
-def rom(words, bits):
-    """(LUT, FF, BRAM18) of constants with a registered read port."""
-    if words > ROM_LIMIT and words * bits >= BLOCK_BITS:
+def rom(contents):
+    """(LUT, FF, BRAM18) of constants, (words, bits) bool, with a registered read port: bits that are equal in all words
+    are one, and those that never change are none."""
+    words, bits = contents.shape
+    if words * bits > ROM_BITS * block_ram(words, bits):
         return 0, 0, block_ram(words, bits)
-    if words == 1:
-        return 0, 0, 0
-    return bits * next((cost for depth, cost in ROM_LUTS if words <= depth), words / 55), bits, 0
+    columns = {column.tobytes() for column in np.ascontiguousarray(contents.T)}
+    columns -= {bytes([bit]) * words for bit in (0, 1)}
+    return len(columns) * max(1, math.ceil(words / 64)), len(columns), 0
+
+
+def columns(sizes, width):
+    """LUTs of rtl/qnn_columns.v for sizes[i] bits of weight 2^i, and a sum of `width` bits.
+
+    >>> columns([6], 3), columns([2, 1], 2)
+    (3, 3)
+    """
+    sizes, luts = list(sizes) + [0] * (width + 2), 0
+    for place in range(width):
+        while sizes[place] > 1:
+            full, rest = divmod(sizes[place], 6)
+            is_short = rest > 2 or sizes[place] == 2
+            outputs = full + is_short, full + is_short, full + (is_short and rest > 3)
+            luts += sum(outputs[:width - place])
+            sizes[place] = outputs[0] + (0 if is_short else rest)
+            sizes[place + 1] += outputs[1]
+            sizes[place + 2] += outputs[2]
+    return luts
+
+
+def popcount(bits, per=3):
+    """LUTs of rtl/qnn_popcount.v whose first round takes `per` bits and what they are made of into one LUT.
+
+    >>> popcount(1), popcount(3), popcount(49)
+    (1, 2, 67)
+    """
+    ones, twos = ceil_div(bits, per), ceil_div(bits, per) - (bits % per == 1)
+    return ones + twos + columns([ones, twos], bits.bit_length())
 
 
 def lanes(layer, simd):
-    """LUTs of one neuron's lanes: xnor and counters, or additions."""
-    terms = layer.code_bits * max(1, layer.weight_bits - 1)
+    """LUTs of one neuron's lanes: counters plane by plane and their sum, or additions."""
+    terms, is_masked = layer.code_bits * max(1, layer.weight_bits - 1), layer.kind == "masked"
     if terms > COUNTED_TERMS:
-        return 2.1 * terms * simd
-    if layer.weight_bits > 1:
-        return terms * 3.7 * simd
-    return terms * (4.2 * simd if layer.kind == "masked" else max(0.8 * simd, 2.05 * simd - 4))
+        return terms * max(simd, 2.1 * simd - 3.5)
+    is_gated = is_masked or layer.weight_bits > 1
+    gates = simd * max(1, layer.weight_bits - 1) if is_masked and layer.weight_bits > 1 else 0
+    adders = terms - 1 + is_masked
+    return terms * popcount(simd, 2 if is_gated else 3) + gates + adders * simd.bit_length()
 
 
 def _mvtu(block):
     layer, p = block.layer, block.params
-    pe, simd, accum = p["PE"], p["SIMD"], p["ACC_BITS"]
+    pe, simd, accum, levels = p["PE"], p["SIMD"], p["ACC_BITS"], p["LEVELS"]
     sf, nf = ceil_div(p["K"], simd), ceil_div(p["N"], pe)
-    counters = _log(sf) + _log(nf) + _log(sf * nf)
-    weights = rom(sf * nf, pe * simd * p["WEIGHT_BITS"])
-    replay = lut_ram(sf, simd * p["CODE_BITS"]) if nf > 1 else 0
-    compare = max(0, p["LEVELS"] - 1) * accum * 0.6
-    lut = (max(10, 4.7 * counters - 29) + replay + weights[0]
-           + pe * (lanes(layer, simd) + accum + compare))
-    start = (0.55 * accum * p["LEVELS"]) if nf > 1 else 0
-    ff = simd * p["CODE_BITS"] + weights[1] + pe * (p["SUM_BITS"] + accum + start) + counters + 6
-    return lut, ff, weights[2]
+    counters, word = _log(sf) + _log(nf) + _log(sf * nf), simd * p["CODE_BITS"]
+    weights, thresholds = (rom(block.memories[p[key]]) if key in p else (0, 0, 0) for key in ("WEIGHTS", "THRESHOLDS"))
+    replay = word + (lut_ram(sf, word) if sf > 1 else 0) if nf > 1 else 0
+    shared = popcount(simd) if layer.kind == "masked" else 0
+    compare = max(0, levels - 1) * accum + (popcount(levels) if levels > 1 else 0)
+    addition = accum if sf > 1 or levels else 0
+    lut = (max(10, 4.7 * counters - 29) + replay + weights[0] + thresholds[0] + shared
+           + pe * (lanes(layer, simd) + addition + compare))
+    sums = p["SUM_BITS"] - (layer.kind == "bits")  # without the sign
+    word *= 2 if sf == 1 and nf > 1 else 1  # a replay buffer of one beat is a register
+    ff = word + weights[1] + thresholds[1] + _upper(block)[1] + pe * (sums + accum) + counters + _log(nf) + 7
+    return lut, ff, weights[2] + thresholds[2]
+
+
+def _upper(block):
+    """`rom` of the thresholds above the first of each neuron, which a second register holds."""
+    p = block.params
+    if p["LEVELS"] < 2:
+        return 0, 0, 0
+    words = block.memories[p["THRESHOLDS"]]
+    return rom(words.reshape(len(words), p["PE"], p["LEVELS"], -1)[:, :, 1:].reshape(len(words), -1))
 
 
 def _window(block):

@@ -52,7 +52,7 @@ def build_iverilog(folder, sources, top, defines=(), out="sim.vvp"):
 def build_verilator(folder, sources, top, defines=(), out="obj_verilator"):
     """Compiles with Verilator; returns the command that runs the simulation."""
     run(["verilator", "--binary", "--timing", "-O3", "--x-assign", "unique", "--x-initial", "unique", "-Wno-fatal",
-         "-Wno-lint", "-Wno-style", "--Mdir", str(out), "--top-module", top, "-CFLAGS", "-O2"]
+         "-Wno-lint", "-Wno-style", "--Mdir", str(out), "--top-module", top, "-MAKEFLAGS", "OPT_FAST=-O2"]
         + ["-D" + name for name in defines] + list(map(str, sources)), folder)
     return [str(Path(folder) / out / ("V" + top))]
 

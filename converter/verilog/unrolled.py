@@ -95,11 +95,11 @@ def neurons(name, layer, fold, sha):
 def behavioural(layer, width):
     """A popcount and a comparison for each neuron."""
     bits = int(layer.k).bit_length()
-    lines = ["  function [%d:0] ones(input [%d:0] v);" % (bits - 1, layer.k - 1), "    integer i;", "    begin",
-             "      ones = %d'd0;" % bits,
-             "      for (i = 0; i < %d; i = i + 1) ones = ones + %s;" % (
-                 layer.k, "{%d'd0, v[i]}" % (bits - 1) if bits > 1 else "v[i]"),
-             "    end", "  endfunction"]
+    one = "{%d'd0, v[i]}" % (bits - 1) if bits > 1 else "v[i]"
+    lines = ["  function [%d:0] ones(input [%d:0] v);" % (bits - 1, layer.k - 1), "`ifdef VERILATOR",
+             "    ones = %d'($countones(v));" % bits, "`else", "    integer i;", "    begin",
+             "      ones = %d'd0;" % bits, "      for (i = 0; i < %d; i = i + 1) ones = ones + %s;" % (layer.k, one),
+             "    end", "`endif", "  endfunction"]
     for n, weight in enumerate(layer.weight):
         count = "ones(x ~^ %s)" % literal(weight)
         if layer.levels == 0:
@@ -140,7 +140,7 @@ class Netlist:
         spare = "" if width == 3 else "unused%s" % name[1:]
         if spare:
             self.lines.append("  wire [%d:0] %s;" % (2 - width, spare))
-        self.lines.append("  qnn_group #(6'd%d) g%s ({%s}, %s);" % (
+        self.lines.append("  qnn_count6 #(6'd%d) g%s ({%s}, %s);" % (
             inverted, name[1:], ", ".join(inputs), "{%s, %s}" % (spare, name) if spare else name))
         return ["%s[%d]" % (name, i) if width > 1 else name for i in range(width)]
 
@@ -199,12 +199,12 @@ def compress(net, columns, constant):
         columns = below[:width]
     rows = ["{%s}" % ", ".join((column[r] if len(column) > r else "1'b0") for column in columns[::-1]) for r in (0, 1)]
     name = net.fresh(width)
-    net.luts += width
+    net.luts += sum(len(column) == 2 for column in columns)  # where one bit is alone, the carry chain takes it
     net.lines.append("  assign %s = %s + %s;" % (name, *rows))
     return name
 
 
 @functools.lru_cache(maxsize=64)
 def luts(layer):
-    """LUT6 of the structural view: one for every bit of a counter, one for every bit of an adder."""
+    """LUT6 of the structural view: one for every bit of a counter, one for two bits that an adder adds."""
     return circuit(layer, int(layer.k).bit_length() + 1).luts

@@ -1,6 +1,6 @@
 // Adds up bits of weight 1 (A of them), 2 (B) and 4 (C) with 6:3 counters: each takes six bits of the lowest column and
-// leaves one bit in it and in the two above. A column with one bit left is a bit of the sum. Recursive: iverilog needs
-// -pRECURSIVE_MOD_LIMIT=200 for it.
+// leaves one bit in it and in the two above (of two or three bits: in the one above). A column with one bit left is a
+// bit of the sum. resources.py counts the same. Recursive: iverilog needs -pRECURSIVE_MOD_LIMIT=200 for it.
 module qnn_columns #(
     parameter A = 6,
     parameter B = 0,
@@ -18,6 +18,7 @@ module qnn_columns #(
   localparam HAS_SHORT = (REST > 2 || A == 2) ? 1 : 0;  // a counter for less than six bits
   localparam GROUPS = A / 6 + HAS_SHORT;
   localparam KEEP = HAS_SHORT ? 0 : REST;  // bits that wait for the next round
+  localparam FOURS = GROUPS - (HAS_SHORT && REST < 4 ? 1 : 0);
   localparam NEXT_A = GROUPS + KEEP;
 
   generate
@@ -38,10 +39,12 @@ module qnn_columns #(
       end
     end else begin : g_round
       wire [GROUPS*6-1:0] grouped;
+      /* verilator lint_off UNUSEDSIGNAL */  // two or three bits have no fours
       wire [GROUPS-1:0] ones, twos, fours;
+      /* verilator lint_on UNUSEDSIGNAL */
       wire [NEXT_A-1:0] next_a;
       wire [B+GROUPS-1:0] next_b;
-      wire [C+GROUPS-1:0] next_c;
+      wire [(C+FOURS>0?C+FOURS:1)-1:0] next_c;
       if (GROUPS * 6 > A) begin : g_short
         assign grouped = {{(GROUPS * 6 - A) {1'b0}}, a};
       end else begin : g_whole
@@ -64,15 +67,19 @@ module qnn_columns #(
       end else begin : g_no_b
         assign next_b = twos;
       end
-      if (C > 0) begin : g_c
-        assign next_c = {c, fours};
-      end else begin : g_no_c
-        assign next_c = fours;
+      if (C > 0 && FOURS > 0) begin : g_c
+        assign next_c = {c, fours[(FOURS>0?FOURS : 1)-1:0]};
+      end else if (C > 0) begin : g_only_c
+        assign next_c = c;
+      end else if (FOURS > 0) begin : g_no_c
+        assign next_c = fours[(FOURS>0?FOURS : 1)-1:0];
+      end else begin : g_none
+        assign next_c = 1'b0;
       end
       qnn_columns #(
           .A(NEXT_A),
           .B(B + GROUPS),
-          .C(C + GROUPS),
+          .C(C + FOURS),
           .WIDTH(WIDTH)
       ) i_rest (
           .a  (next_a),

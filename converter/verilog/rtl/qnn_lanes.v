@@ -8,7 +8,8 @@
 //                  lane outside counts 0:  2 * matches - (2^planes - 1) * sum of magnitudes inside
 //
 // A lane of w is {magnitude, sign}, sign 1 is +; WEIGHT_BITS = 1: magnitudes are 1. Padding lanes hold x = 0 and sign 1:
-// they never match. Few planes are counted bit by bit; of many, whole numbers are added.
+// they never match. Few planes are counted bit by bit; of many, whole numbers are added. `inner`: (2^planes - 1) *
+// lanes inside, which all neurons of weights without magnitudes share.
 module qnn_lanes #(
     parameter KIND = 0,
     parameter SIMD = 8,
@@ -18,12 +19,16 @@ module qnn_lanes #(
 ) (
     input wire [SIMD*CODE_BITS-1:0] x,
     input wire [SIMD*WEIGHT_BITS-1:0] w,
+    /* verilator lint_off UNUSEDSIGNAL */  // KIND 1 of weights without magnitudes reads it
+    input wire [SUM_BITS-1:0] inner,
+    /* verilator lint_on UNUSEDSIGNAL */
     output wire signed [SUM_BITS-1:0] sum
 );
   localparam PLANES = CODE_BITS - KIND;
   localparam MASKS = WEIGHT_BITS > 1 ? WEIGHT_BITS - 1 : 1;
   localparam TERMS = PLANES * MASKS;
   localparam COUNT_BITS = $clog2(SIMD + 1);
+  localparam IS_GATED = KIND == 1 || WEIGHT_BITS > 1 ? 1 : 0;
   genvar g, i, j;
 
   wire [SIMD-1:0] is_inside, sign;
@@ -44,31 +49,21 @@ module qnn_lanes #(
 
   wire [SUM_BITS-1:0] matched;
   generate
-    if (TERMS == 1) begin : g_bit
-      wire [SIMD-1:0] equal;
-      wire [COUNT_BITS-1:0] count;
-      for (g = 0; g < SIMD; g = g + 1) begin : g_equal
-        assign equal[g] = counts_at[g] & (x[g*CODE_BITS] ~^ sign[g]);
-      end
-      qnn_popcount #(
-          .N(SIMD)
-      ) i_equal (
-          .x(equal),
-          .count(count)
-      );
-      assign matched = {{(SUM_BITS - COUNT_BITS) {1'b0}}, count};
-    end else if (TERMS <= 3) begin : g_planes
+    if (TERMS <= 3) begin : g_planes
       wire [TERMS*COUNT_BITS-1:0] counts;
-      for (j = 0; j < MASKS; j = j + 1) begin : g_mask
-        for (i = 0; i < PLANES; i = i + 1) begin : g_plane
-          wire [SIMD-1:0] equal;
-          for (g = 0; g < SIMD; g = g + 1) begin : g_equal
-            assign equal[g] = counts_at[j*SIMD+g] & (x[g*CODE_BITS+i] ~^ sign[g]);
-          end
+      for (i = 0; i < PLANES; i = i + 1) begin : g_plane
+        wire [SIMD-1:0] plane;
+        for (g = 0; g < SIMD; g = g + 1) begin : g_bit
+          assign plane[g] = x[g*CODE_BITS+i];
+        end
+        for (j = 0; j < MASKS; j = j + 1) begin : g_mask
           qnn_popcount #(
-              .N(SIMD)
+              .N(SIMD),
+              .IS_GATED(IS_GATED)
           ) i_equal (
-              .x(equal),
+              .x(plane),
+              .w(sign),
+              .gate(counts_at[j*SIMD+:SIMD]),
               .count(counts[(j*PLANES+i)*COUNT_BITS+:COUNT_BITS])
           );
         end
@@ -99,24 +94,28 @@ module qnn_lanes #(
   generate
     if (KIND == 0) begin : g_matches
       assign sum = matched;
-    end else begin : g_dot
+    end else if (WEIGHT_BITS == 1) begin : g_dot
+      assign sum = (matched << 1) - inner;
+    end else begin : g_weighted
       wire [MASKS*COUNT_BITS-1:0] counts;
       for (j = 0; j < MASKS; j = j + 1) begin : g_mask
         qnn_popcount #(
             .N(SIMD)
         ) i_inside (
             .x(counts_at[j*SIMD+:SIMD]),
+            .w({SIMD{1'b1}}),
+            .gate({SIMD{1'b1}}),
             .count(counts[j*COUNT_BITS+:COUNT_BITS])
         );
       end
-      reg [SUM_BITS-1:0] inner;
+      reg [SUM_BITS-1:0] weighted;
       integer m;
       always @* begin
-        inner = {SUM_BITS{1'b0}};
+        weighted = {SUM_BITS{1'b0}};
         for (m = 0; m < MASKS; m = m + 1)
-          inner = inner + ({{(SUM_BITS - COUNT_BITS) {1'b0}}, counts[m*COUNT_BITS+:COUNT_BITS]} << m);
+          weighted = weighted + ({{(SUM_BITS - COUNT_BITS) {1'b0}}, counts[m*COUNT_BITS+:COUNT_BITS]} << m);
       end
-      assign sum = (matched << 1) - (inner << PLANES) + inner;
+      assign sum = (matched << 1) - (weighted << PLANES) + weighted;
     end
   endgenerate
 endmodule

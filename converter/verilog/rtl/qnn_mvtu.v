@@ -124,7 +124,31 @@ module qnn_mvtu #(
     end
   endgenerate
 
-  genvar p, t;
+  wire [SUM_BITS-1:0] inner_1;
+  genvar i, p, t;
+  generate
+    if (KIND == 1 && WEIGHT_BITS == 1) begin : g_inside
+      localparam COUNT_BITS = $clog2(SIMD + 1);
+      wire [SIMD-1:0] is_inside;
+      wire [COUNT_BITS-1:0] count;
+      for (i = 0; i < SIMD; i = i + 1) begin : g_lane
+        assign is_inside[i] = x_1[i*CODE_BITS+CODE_BITS-1];
+      end
+      qnn_popcount #(
+          .N(SIMD)
+      ) i_inside (
+          .x(is_inside),
+          .w({SIMD{1'b1}}),
+          .gate({SIMD{1'b1}}),
+          .count(count)
+      );
+      wire [SUM_BITS-1:0] number = {{(SUM_BITS - COUNT_BITS) {1'b0}}, count};
+      assign inner_1 = (number << (CODE_BITS - KIND)) - number;
+    end else begin : g_whole
+      assign inner_1 = {SUM_BITS{1'b0}};
+    end
+  endgenerate
+
   generate
     for (p = 0; p < PE; p = p + 1) begin : g_pe
       wire signed [SUM_BITS-1:0] sum;
@@ -139,14 +163,18 @@ module qnn_mvtu #(
           .WEIGHT_BITS(WEIGHT_BITS),
           .SUM_BITS(SUM_BITS)
       ) i_lanes (
-          .x  (x_1),
-          .w  (w_1[p*ROW+:ROW]),
-          .sum(sum)
+          .x    (x_1),
+          .w    (w_1[p*ROW+:ROW]),
+          .inner(inner_1),
+          .sum  (sum)
       );
       always @(posedge aclk)
         if (enable) begin
           sum_2 <= sum;
-          if (is_valid_2) accum <= (is_first_2 ? start : accum) + {{(ACC_BITS - SUM_BITS) {sum_2[SUM_BITS-1]}}, sum_2};
+          // extended by the adder itself, the sum goes into its carry chain and the choice into its LUTs: one a bit
+          /* verilator lint_off WIDTH */
+          if (is_valid_2) accum <= sum_2 + (is_first_2 ? start : accum);
+          /* verilator lint_on WIDTH */
         end
       if (LEVELS == 0) begin : g_accumulators
         assign m_axis_tdata[p*OUT_BITS+:OUT_BITS] = accum;
@@ -166,6 +194,8 @@ module qnn_mvtu #(
             .WIDTH(OUT_BITS)
         ) i_code (
             .x(is_reached),
+            .w({LEVELS{1'b1}}),
+            .gate({LEVELS{1'b1}}),
             .count(m_axis_tdata[p*OUT_BITS+:OUT_BITS])
         );
       end
