@@ -99,4 +99,5 @@ def _biases(axes, biases):
         axes.stairs([number + 0.85 * count / highest for count in bias["counts"]], bias["edges"], baseline=number,
                     fill=True, color=GRAY)
     axes.set_yticks(range(len(biases)), [bias["name"] for bias in reversed(biases)], fontsize=7)
+    axes.locator_params(axis="x", nbins=4)
     axes.set_title("biases", fontsize=9)
