@@ -84,7 +84,8 @@ def test_verilator_and_synthesis(tmp_path):
         subprocess.run(["make", "-s", target], cwd=tmp_path, check=True, timeout=300, capture_output=True)
     assert "PASS" in (tmp_path / "verilator.log").read_text()
     found = json.loads((tmp_path / "report.json").read_text())
-    assert abs(found["yosys"]["lut"] - report["estimate"]["lut"]) <= 0.02 * report["estimate"]["lut"] + 2
+    logic = found["yosys"]["lut"] - found["yosys"]["lut_memory"]  # the estimate has nodes; delays become SRL16
+    assert abs(logic - report["estimate"]["lut"]) <= 0.02 * report["estimate"]["lut"] + 2
 
 
 def test_files_are_reproducible_and_say_who_made_them(tmp_path):
