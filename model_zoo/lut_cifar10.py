@@ -8,7 +8,8 @@ import mxnet as mx
 
 import qnn
 
-LAYERS = ((32, 1), (32, 3), (64, 3), "pool", (64, 3), (128, 3), "pool", (512, 5))
+LAYERS = ((32, 1), (32, 3), (64, 3), (64, 3), (128, 3), (512, 5))  # channels, size of the window
+POOLED = (3, 5)  # convolutions that a pooling follows
 
 
 def _block(outputs, units, name):
@@ -24,15 +25,12 @@ def cnn(modulation=7, depth=15, num_classes=10):
     """Cifar10DifferentiableLutCnn: softmax scores (N, num_classes) of data (N, 3, 32, 32) in 0..1. modulation: frames
     of bits an image; depth: bits a channel and frame."""
     net = qnn.sym.RealToBinary(mx.sym.Variable("data"), frame_modulation=modulation, depth=depth, name="modulate")
-    channels, number = 3 * depth, 0
-    for layer in LAYERS:
-        number += layer != "pool"
-        if layer == "pool":
-            net = mx.sym.Pooling(net, kernel=(2, 2), stride=(2, 2), pool_type="max", name="pool%d" % number)
-            continue
-        outputs, size = layer
+    channels = 3 * depth
+    for number, (outputs, size) in enumerate(LAYERS, 1):
         name = "conv%d" % number
         net = qnn.lut.Convolution2d(net, _block(outputs, size * size * channels, name), (size, size), name=name)
+        if number in POOLED:
+            net = mx.sym.Pooling(net, kernel=(2, 2), stride=(2, 2), pool_type="max", name="pool%d" % number)
         channels = outputs
     net = _block(num_classes, channels, "head")(mx.sym.Flatten(net))
     net = qnn.sym.BinaryToReal(net, frame_integration=modulation, name="integrate")

@@ -89,6 +89,16 @@ def run(script, arguments):
     return done.stdout
 
 
+@pytest.mark.parametrize("network, sentence", [("simple", "--start is for --network compact"),
+                                               ("compact", "takes a checkpoint of the compact network")])
+def test_training_script_refuses_to_start_with_another_network(data_root, tmp_path, network, sentence):
+    mx.model.save_checkpoint(str(tmp_path / "other"), 1, modulated_cnn(1, width=2), {"fc6_bias": mx.nd.zeros(10)}, {})
+    command = [sys.executable, str(ROOT / "examples" / "lut" / "train_mnist.py"), "--network", network, "--start",
+               str(tmp_path / "other"), "1", "--data", str(data_root / "mnist")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and sentence in done.stderr and "Traceback" not in done.stderr
+
+
 def train(arguments):
     return float(run("train_mnist.py", arguments).split("test accuracy ")[1].split()[0])
 

@@ -19,7 +19,7 @@ import qnn  # before mxnet: makes it import on numpy 1.24 and newer
 import mxnet as mx
 
 from qnn import datasets
-from qnn.training import shift
+from qnn.training import hold_out, shift
 
 VALIDATION = 5000
 EVALUATED = 50  # images of a batch that is evaluated: all splits are multiples of it, so that none counts twice
@@ -76,8 +76,9 @@ def batches(args, images, labels, is_training=False):
 
 def fit(args, network, images, labels, metric):
     """Trains and returns the module. network: see the module."""
-    train, valid = slice(0, args.limit or -VALIDATION), slice(-VALIDATION, None)
-    begin_epoch, steps = args.load_epoch or 0, len(images[train]) // args.batch_size
+    (images, labels), validation = hold_out(images, labels, VALIDATION)
+    images, labels = images[:args.limit], labels[:args.limit]
+    begin_epoch, steps = args.load_epoch or 0, len(images) // args.batch_size
     options = {"learning_rate": args.lr}
     if args.schedule == "cosine":
         scheduler = mx.lr_scheduler.CosineScheduler(steps * args.epochs, base_lr=args.lr, final_lr=args.lr / 100)
@@ -89,8 +90,8 @@ def fit(args, network, images, labels, metric):
     else:
         module = mx.mod.Module.load(args.model_prefix, args.load_epoch, load_optimizer_states=True)
     checkpoint = mx.callback.module_checkpoint(module, args.model_prefix, save_optimizer_states=True)
-    module.fit(batches(args, images[train], labels[train], is_training=True),
-               eval_data=batches(args, images[valid], labels[valid]), eval_metric=metric, optimizer="lutadam",
+    module.fit(batches(args, images, labels, is_training=True),
+               eval_data=batches(args, *validation), eval_metric=metric, optimizer="lutadam",
                optimizer_params=options, arg_params=arg_params, aux_params=aux_params, begin_epoch=begin_epoch,
                num_epoch=args.epochs, kvstore=None,
                batch_end_callback=mx.callback.Speedometer(args.batch_size, args.disp_batches),
@@ -117,4 +118,3 @@ def main(description, networks, default, dataset, add_arguments=None):
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
     print("%s: test %s %.4f after %d epochs, %.1f minutes, peak memory %.2f GiB (qnn %s)"
           % (args.network, name, value, args.epochs, minutes, memory, qnn.__version__))
-

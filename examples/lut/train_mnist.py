@@ -33,11 +33,23 @@ def compact_network(args):
     if args.start is None:
         return compact(args.nodes, smooth=args.smooth), None, None
     symbol, arg_params, aux_params = mx.model.load_checkpoint(args.start[0], int(args.start[1]))
+    if "lut1_connections" not in aux_params:
+        raise SystemExit("--start takes a checkpoint of the compact network; %s, epoch %s, is of another one"
+                         % tuple(args.start))
     _, arg_params, aux_params = qnn.lut.harden(symbol, arg_params, aux_params)
     wiring = aux_params["lut1_connections"].asnumpy().astype(int).tolist()
     return compact(len(wiring), smooth=args.smooth, connection=wiring), arg_params, aux_params
 
 
+def sample(make):
+    """One of BinaryBrain's networks, from scratch."""
+    def network(args):
+        if args.start:
+            raise SystemExit("--start is for --network compact, whose connections are learned")
+        return modulated(make)(args)
+    return network
+
+
 if __name__ == "__main__":
-    main(__doc__, {"compact": compact_network, **{name: modulated(make) for name, make in lut_mnist.NETWORKS.items()}},
+    main(__doc__, {"compact": compact_network, **{name: sample(make) for name, make in lut_mnist.NETWORKS.items()}},
          "simple", "mnist", add_arguments)
