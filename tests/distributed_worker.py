@@ -1,12 +1,13 @@
-"""A worker of tests/test_distributed.py: trains a small net of Q layers on its part of every batch, and prints the loss
-and a checksum of the parameters.
+"""A worker of tests/test_distributed.py: trains a small net of Q layers on its part of every batch, and writes losses
+and some of the parameters to DIR/RANK.json: lines of two workers on one stdout may run into each other.
 
-    distributed_worker.py KV_STORE BATCH [RANK THAT DIES]
+    distributed_worker.py DIR KV_STORE BATCH [RANK THAT DIES]
 """
 import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 import qnn
 
@@ -26,7 +27,7 @@ def network():
     return mx.sym.SoftmaxOutput(mx.sym.FullyConnected(net, num_hidden=4, name="fc2"), name="softmax")
 
 
-def main(kv_store, batch, dying=None):
+def main(directory, kv_store, batch, dying=None):
     kv = mx.kv.create(kv_store)
     random = np.random.RandomState(0)
     images, labels = random.randn(STEPS, GLOBAL_BATCH, 2, 6, 6).astype(np.float32), random.randint(0, 4, (STEPS, 32))
@@ -48,9 +49,9 @@ def main(kv_store, batch, dying=None):
         scores = module.get_outputs()[0].asnumpy()
         losses.append(float(-np.log(scores[np.arange(batch), labels[step, mine]]).mean()))
     args, _ = module.get_params()
-    print(json.dumps({"rank": kv.rank, "losses": losses,
-                      "params": {name: value.asnumpy().ravel()[::7].tolist() for name, value in args.items()}}))
+    result = {"losses": losses, "params": {name: value.asnumpy().ravel()[::7].tolist() for name, value in args.items()}}
+    Path(directory, "%d.json" % kv.rank).write_text(json.dumps(result))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), *map(int, sys.argv[3:]))
+    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))
