@@ -32,14 +32,19 @@ def check(before, after, kept=None, samples=None, num_vectors=16384, seed=0):
         vectors.append(np.asarray(samples, bool))
     plain = [bare(network) for network in (before, after)]
     differing = sum(int((outputs(plain[0], bits) != outputs(plain[1], bits[:, kept])).any(1).sum()) for bits in vectors)
-    cones = [sorted(cone) for cone in support(before, EXHAUSTIVE) if cone is not None]
-    for cone in {tuple(cone) for cone in cones if cone}:
-        bits = np.zeros((1 << len(cone), before.num_inputs), bool)
-        bits[:, cone] = np.arange(1 << len(cone))[:, None] >> np.arange(len(cone)) & 1
-        differing += int((outputs(plain[0], bits) != outputs(plain[1], bits[:, kept])).any(1).sum())
+    netlists, exhaustive = [Netlist.of(network) for network in plain], 0
+    for signals in zip(*(zip(netlist.outputs, support(netlist, EXHAUSTIVE)) for netlist in netlists)):
+        (left, cone), (right, other) = signals
+        cone = None if cone is None or other is None else sorted(cone | {int(kept[i]) for i in other})
+        if cone is not None and len(cone) <= EXHAUSTIVE:
+            exhaustive += 1
+            place = {signal: j for j, signal in enumerate(cone)}
+            moved = {i: place[k] for i, k in enumerate(kept.tolist()) if k in place}
+            found = values(netlists[0], left, place, len(cone)), values(netlists[1], right, moved, len(cone))
+            differing += int((found[0] != found[1]).sum())
     return {"is_equal": differing == 0, "differing_vectors": differing, "random_vectors": num_vectors,
             "samples": 0 if samples is None else len(samples), "outputs": len(before.outputs),
-            "outputs_exhaustive": len(cones)}
+            "outputs_exhaustive": exhaustive}
 
 
 def bare(network):
@@ -52,9 +57,24 @@ def outputs(network, bits):
     return backend_lut_network.run(network, bits=pack_bits(bits), want=("scores",))[0]
 
 
-def support(network, most):
+def values(netlist, signal, place, n):
+    """(2^n,) values of a signal for all values of n inputs; place: {input: its bit in the index of the result}."""
+    index, needed, rest = np.arange(1 << n), set(), [signal]
+    found = {i: index >> j & 1 for i, j in place.items()}
+    while rest:
+        one = rest.pop()
+        if one not in needed and one not in found:
+            needed.add(one)
+            rest += netlist.function(one)[0]
+    for one in sorted(needed):
+        inputs, table = netlist.function(one)
+        bits = np.array([table >> i & 1 for i in range(1 << len(inputs))])
+        found[one] = bits[sum((found[i] << j for j, i in enumerate(inputs)), np.zeros_like(index))]
+    return found[signal]
+
+
+def support(netlist, most):
     """For every output the set of inputs that it can depend on; None above `most` inputs."""
-    netlist = Netlist.of(network)
     found: list = [{signal} for signal in range(netlist.num_inputs)]
     for inputs, _ in netlist.functions:
         cone: set = set()
