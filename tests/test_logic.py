@@ -8,11 +8,12 @@ from qnn.converter.logic import check, clean, lower, prove
 from qnn.converter.logic.clean import PASSES
 from qnn.converter.logic.equivalence import bare, outputs
 from qnn.converter.logic.lower import byte_bits, decode, outputs_of
+from qnn.converter.logic.lower_encoder import encoder_network, lower_encoder
 from qnn.converter.logic.netlist import Netlist
 from qnn.converter.logic.tables import substitute
 
 from qnn import backend_lut_network
-from qnn.lut_network import LutLayer, LutNetwork
+from qnn.lut_network import Encoder, LutLayer, LutNetwork
 
 
 def evaluate(netlist, bits):
@@ -122,7 +123,6 @@ def test_lowered_network_gives_the_same(output, with_encoder, options):
 
 @pytest.mark.parametrize("level", [0, 1, 2, 3, 64, 96, 127, 128, 129, 200, 254, 255, 256])
 def test_lowered_comparison_of_all_bytes(level):
-    from qnn.converter.logic.lower_encoder import lower_encoder
     functions, (signal,) = lower_encoder([level], [0])
     functions = [(tuple(s if s >= 0 else 7 - s for s in inputs), table) for inputs, table in functions]
     netlist = Netlist(8, functions, [7 - signal])
@@ -130,6 +130,30 @@ def test_lowered_comparison_of_all_bytes(level):
     bits = (values[:, None] >> np.arange(8) & 1).astype(bool)
     np.testing.assert_array_equal(evaluate(netlist, bits)[:, 0], values >= level)
     assert len(functions) <= 2
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 15, 31, 70])
+def test_lowered_encoder_of_all_bytes_and_frames(frames):
+    """Levels of 0 (always) and 256 (never), levels that two bits share, and frames whose number takes more than six
+    digits."""
+    random = np.random.RandomState(frames)
+    thresholds = random.uniform(-0.1, 1.1, (frames, 5)).astype(np.float32)
+    thresholds[:, 3] = thresholds[:, 0]
+    encoder = Encoder(3, [0, 2, 1, 1, 0], thresholds)
+    network, _ = clean(encoder_network(encoder))
+    digits = (frames - 1).bit_length()
+    images = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    images[:, 1:] = random.permutation(images[:, 1:])
+    for frame in range(frames):
+        number = np.tile(frame >> np.arange(digits) & 1, (256, 1)).astype(bool)
+        found = outputs(network, np.concatenate([byte_bits(images), number], axis=1))
+        np.testing.assert_array_equal(found, images[:, encoder.features] >= encoder.levels[frame])
+
+
+def test_lowered_encoder_takes_four_nodes_a_bit():
+    """And at most one for each digit of the levels, which all bits share."""
+    network, _ = clean(encoder_network(Encoder.uniform(20, 15)))
+    assert network.num_nodes <= 4 * 20 + 8
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 7, 20, 61])

@@ -2,14 +2,19 @@
 
     v >= level    looks at no bit below the lowest 1 of level; 6 bits are one node, 7 and 8 are two:
                   low = v[low bits] >= level[low bits];  high = v[high bits] > level[high bits] or equal and low
+
+Levels that change with the frame are signals, too; they are compared two digits a node, from the lowest on.
 """
+import numpy as np
+
 from qnn.lut_network import LutNetwork
 
-from .lower_head import CHOOSE, Builder
+from .lower_head import CHOOSE, Builder, table_of
 from .netlist import Netlist
 
 BYTE = 8
 HIGH = 5  # bits of the second node besides `low`: what lies below is shared by many levels of a feature
+AT_LEAST = table_of(5, lambda v0, v1, l0, l1, c: v0 + 2 * v1 + c > l0 + 2 * l1)
 
 
 def lower_encoder(levels, features):
@@ -54,23 +59,38 @@ def at_least(n, level):
 
 def encoder_network(encoder):
     """The LutNetwork of an Encoder by itself: inputs the bits of its bytes, then, where it has frames, the digits of
-    the number of the frame, lowest first; outputs its bits."""
+    the number of the frame, lowest first; outputs its bits. The last frame stands for numbers that no frame has."""
     first = BYTE * encoder.num_features
-    digits = [first + d for d in range((encoder.num_frames - 1).bit_length())]
+    digits = list(range(first, first + (encoder.num_frames - 1).bit_length()))
     netlist = Netlist(first + len(digits), [], [])
-    builder, frames = Builder(netlist), []
-    for levels in encoder.levels:
-        functions, signals = lower_encoder(levels, encoder.features)
-        nodes: list = []
-
-        def placed(signal, nodes=nodes):
-            return signal if signal >= 0 else nodes[-1 - signal]
-        for inputs, table in functions:
-            nodes.append(builder.node(map(placed, inputs), table))
-        frames.append([placed(signal) for signal in signals])
-    for digit in digits:  # the last frame stands for numbers that no frame has
-        pairs = [frames[i:i + 2] for i in range(0, len(frames), 2)]
-        frames = [[builder.node((a, b, digit), CHOOSE) for a, b in zip(*pair)] if len(pair) == 2 else pair[0]
-                  for pair in pairs]
-    netlist.outputs = frames[0]
+    if encoder.num_frames == 1:
+        functions, signals = lower_encoder(encoder.levels[0], encoder.features)
+        shift = -1 + netlist.num_inputs
+        netlist.functions = [(tuple(i if i >= 0 else shift - i for i in inputs), table) for inputs, table in functions]
+        netlist.outputs = [shift - signal for signal in signals]
+        return netlist.to_network(LutNetwork(netlist.num_inputs, []))
+    builder = Builder(netlist)
+    columns, numbers = np.unique(encoder.levels, axis=1, return_inverse=True)
+    levels = [[chosen(builder, digits, [int(level) >> j & 1 for level in column]) for j in range(BYTE + 1)]
+              for column in columns.T]  # bits with the same levels in all frames share their digits
+    netlist.outputs = [is_at_least(builder, range(BYTE * feature, BYTE * feature + BYTE), levels[number])
+                       for feature, number in zip(encoder.features.tolist(), numbers.ravel())]
     return netlist.to_network(LutNetwork(netlist.num_inputs, []))
+
+
+def chosen(builder, digits, values):
+    """The signal of values[number], a number given by its digits: one node of up to 6 digits, more choose of two."""
+    values = values + values[-1:] * ((1 << len(digits)) - len(values))
+    if len(digits) <= 6:
+        return builder.node(digits, sum(value << i for i, value in enumerate(values)))
+    half = len(values) // 2
+    return builder.node((chosen(builder, digits[:-1], values[:half]), chosen(builder, digits[:-1], values[half:]),
+                         digits[-1]), CHOOSE)
+
+
+def is_at_least(builder, byte, level):
+    """The signal of v >= level; byte: 8, level: 9 signals, lowest first. Two digits a node, from the lowest on."""
+    carry = builder.one
+    for j in range(0, BYTE - 2, 2):
+        carry = builder.node((byte[j], byte[j + 1], level[j], level[j + 1], carry), AT_LEAST)
+    return builder.node((byte[-2], byte[-1], level[-3], level[-2], carry, level[-1]), AT_LEAST)  # not from 256 on

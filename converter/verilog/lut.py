@@ -86,13 +86,13 @@ def generate(network, folder, name="lut_net", device="generic", pipeline=1, inte
 
 
 def estimate(nodes, flops, in_bits, out_bits, latency, frames, is_stream, core):
-    """Cells before placement. A stream adds a choice between two results for each bit, and control; frames add a
-    comparison for each bit, 3 LUTs, and a sum for each class."""
+    """Cells before placement. A stream adds a choice between two results for each bit, and control; frames add a sum
+    for each class."""
     if not is_stream:
         return {"lut": nodes, "flip_flops": flops + 2 * latency}
     lut, flip_flops = nodes + out_bits + 5, flops + 2 * (out_bits + latency) + 5
     if frames > 1:
-        lut += 3 * core.num_inputs + 2 * core.num_scores * (frames * len(core.outputs)).bit_length()
+        lut += 2 * core.num_scores * (frames * len(core.outputs)).bit_length()
         flip_flops += in_bits
     return {"lut": lut, "flip_flops": flip_flops}
 

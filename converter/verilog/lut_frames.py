@@ -2,34 +2,14 @@
 
     image (held) -> bits = byte >= level[frame] -> nodes and counts -> sums over the frames -> class
 """
-import numpy as np
-
 from qnn.lut_network import LutNetwork
 
 from ..logic.clean import clean
 from ..logic.lower import BYTE, lower
+from ..logic.lower_encoder import encoder_network
 from ..logic.lower_head import Builder
 from ..logic.netlist import Netlist
 from . import lut_stages
-
-
-def encoder_module(name, encoder):
-    """Text of the comparisons; bits with the same levels in all frames share one."""
-    frames = encoder.num_frames
-    columns, number = np.unique(encoder.levels, axis=1, return_inverse=True)
-    width = max(1, (frames - 1).bit_length())
-    lines = ["module %s (" % name,
-             "    /* verilator lint_off UNUSEDSIGNAL */  // bytes that no bit depends on",
-             "    input  wire [%d:0] image," % (BYTE * encoder.num_features - 1),
-             "    /* verilator lint_on UNUSEDSIGNAL */", "    input  wire [%d:0] frame," % (width - 1),
-             "    output wire [%d:0] bits" % (len(encoder.features) - 1), ");"]
-    for i, levels in enumerate(columns.T):
-        lines += ["  reg [8:0] level%d;" % i, "  always @*", "    case (frame)"]
-        lines += ["      %d'd%d: level%d = 9'd%d;" % (width, f, i, level) for f, level in enumerate(levels[1:], 1)]
-        lines += ["      default: level%d = 9'd%d;" % (i, levels[0]), "    endcase"]
-    comparisons = ["{1'b0, image[%d:%d]} >= level%d" % (BYTE * f + BYTE - 1, BYTE * f, i)
-                   for f, i in zip(encoder.features, number.ravel())]
-    return "\n".join(lines + lut_stages.concatenation("bits", comparisons) + ["endmodule", ""])
 
 
 def argmax(num_scores, width):
@@ -47,10 +27,13 @@ def modules(name, network, output, pipeline, device):
     single = LutNetwork(network.num_inputs, network.layers, network.outputs, network.groups, None, network.num_scores)
     scores, report = lower(single, "scores", False)
     files, stages = lut_stages.modules(name + "_scores", scores, pipeline, device)
-    files[name + "_encoder.v"] = encoder_module(name + "_encoder", network.encoder)
+    encoder, _ = clean(encoder_network(network.encoder))
+    more, encoder_stages = lut_stages.modules(name + "_encoder", encoder, 0, device)
+    files.update(more)
     digits = len(scores.outputs) // network.num_scores
     width = (network.num_frames * ((1 << digits) - 1)).bit_length()
-    count, nodes, flops, out_bits = stages.count, scores.num_nodes, stages.flip_flops, network.num_scores * width
+    count, nodes = encoder_stages.count + stages.count, encoder.num_nodes + scores.num_nodes
+    flops, out_bits = encoder_stages.flip_flops + stages.flip_flops, network.num_scores * width
     latency, last = count + 1, "assign y = sums;"
     if output == "class":
         logic = argmax(network.num_scores, width)
@@ -63,8 +46,7 @@ def modules(name, network, output, pipeline, device):
         "name": name, "in_top": BYTE * network.num_features - 1,
         "frame_top": max(1, (network.num_frames - 1).bit_length()) - 1,
         "out_top": out_bits - 1, "bits_top": network.num_inputs - 1, "digits": digits, "width": width, "last": last,
-        "classes": network.num_scores, "count": count, "zeros": width - digits,
-        "shift": "frame == 0" if count == 1 else "{first[COUNT-2:0], frame == 0}"}
+        "classes": network.num_scores, "count": count, "zeros": width - digits}
     return files, latency, nodes, flops + network.num_scores * width + count, out_bits, report
 
 
@@ -76,7 +58,7 @@ module %(name)s (
     input  wire [%(frame_top)5d:0] frame,
     output wire [%(out_top)5d:0] y
 );
-  localparam COUNT = %(count)d;    // stages of the nodes
+  localparam COUNT = %(count)d;    // stages of encoder and nodes
   localparam CLASSES = %(classes)d;
   localparam DIGITS = %(digits)d;  // of the score of one frame
   localparam WIDTH = %(width)d;    // of a sum
@@ -85,10 +67,10 @@ module %(name)s (
   reg [CLASSES*WIDTH-1:0] sums;
   reg [COUNT-1:0] first;  // of frame 0, beside its bits
 
-  %(name)s_encoder i_encoder (.image(x), .frame(frame), .bits(bits));
+  %(name)s_encoder i_encoder (.clk(clk), .ce(ce), .x({frame, x}), .y(bits));
   %(name)s_scores i_scores (.clk(clk), .ce(ce), .x(bits), .y(scores));
 
-  always @(posedge clk) if (ce) first <= %(shift)s;
+  always @(posedge clk) if (ce) first <= {first[COUNT-2:0], frame == 0};
 
   genvar c;
   generate
