@@ -43,6 +43,9 @@ def test_synthesis_and_make(prefix, tmp_path, capsys):
     assert main(["verilog", prefix, "3", "-o", str(out), "--verify", "10", "--synth"]) == 0
     assert "LUT a trained node" in capsys.readouterr().out
     counted = json.loads((out / "report.json").read_text())["yosys"]["lut"]
+    assert main(["verilog", prefix, "3", "-o", str(tmp_path / "instances"), "--device", "xilinx", "--synth"]) == 0
+    instances = json.loads((tmp_path / "instances" / "report.json").read_text())["yosys"]["lut"]
+    assert counted == instances  # a table becomes one LUT, as an instance is
     subprocess.run(["make", "-s", "lint", "sim-verilator", "synth"], cwd=out, check=True, capture_output=True)
     assert json.loads((out / "report.json").read_text())["yosys"]["lut"] == counted
 

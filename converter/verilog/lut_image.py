@@ -3,8 +3,8 @@
     report = generate(network, "out/rtl", samples=images)        network: a LutNetwork with a plan
 
 Files: <name>.v (the layers in a row), <name>_layer<k>_<layer>.v and its nodes <name>_layer<k>_<layer>_core*.v,
-qnn_*.v (modules that are the same in every design), tb.v, inputs.mem, expected.mem, Makefile, synth.ys, README.md,
-report.json.
+qnn_*.v (modules that are the same in every design), tb.v, inputs.mem, expected.mem, Makefile, synth.ys, techmap.v,
+README.md, report.json.
 """
 import os
 
