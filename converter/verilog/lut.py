@@ -3,8 +3,7 @@
     report = generate(network, "out/rtl", samples=images)        then: make -C out/rtl sim-iverilog lint synth
 
 Files: <name>.v (ports), <name>_core.v (pipeline), <name>_core_*.v (nodes), tb.v, inputs.mem, expected.mem, Makefile,
-synth.ys, techmap.v,
-report.json.
+synth.ys, techmap.v, report.json.
 """
 import hashlib
 import os

@@ -31,7 +31,7 @@ def yosys_script(name, sources, layers=(), techmap=None):
 
 
 def table_techmap():
-    """Text of a techmap that makes a LUT of a table: yosys by itself takes tables apart, and finds two where one was."""
+    """Text of a techmap that makes a LUT of a table: yosys takes tables apart, and finds two where one was."""
     ports = [", ".join(".I%d(B[%d])" % (j, j) for j in range(n)) for n in range(1, 7)]
     return TECHMAP % "\n".join("      %d: LUT%d #(.INIT(_TECHMAP_CONSTVAL_A_)) i (.O(Y), %s);" % (n, n, text)
                                for n, text in enumerate(ports, 1))

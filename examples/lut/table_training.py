@@ -22,6 +22,7 @@ from qnn import datasets
 from qnn.training import hold_out, shift
 
 VALIDATION = 5000
+PRUNED_BY = 1000  # images
 EVALUATED = 50  # images of a batch that is evaluated: all splits are multiples of it, so that none counts twice
 
 
@@ -39,6 +40,9 @@ def arguments(description, networks, default, add_arguments):
     parser.add_argument("--modulation", type=int, help="frames of bits a pixel; the sample's own by default")
     parser.add_argument("--shift", type=float, default=0.0, metavar="SHARE",
                         help="share of the images that move by a pixel along an axis")
+    parser.add_argument("--prune", type=float, metavar="LIMIT",
+                        help="at last lets tables ignore inputs that change their bit for at most this share of what "
+                        "they read; the checkpoint is PREFIX-pruned (qnn.lut.prune)")
     parser.add_argument("--model-prefix", help="checkpoints go to PREFIX-symbol.json and PREFIX-EPOCH.params")
     parser.add_argument("--load-epoch", type=int, help="goes on from this epoch's checkpoint")
     parser.add_argument("--disp-batches", type=int, default=100)
@@ -99,6 +103,17 @@ def fit(args, network, images, labels, metric):
     return module
 
 
+def prune(args, module, images):
+    """Prunes the network of a trained module by some of its training images."""
+    params, report = qnn.lut.prune(module.symbol, *module.get_params(), images[:PRUNED_BY], args.prune)
+    module.set_params(params, module.get_params()[1])
+    for name, row in report.items():
+        logging.info("pruned %s: %d of %d inputs, %.2f %% of the bits", name, row["dropped"], row["inputs"],
+                     100 * row["changed"])
+    if args.model_prefix:
+        mx.model.save_checkpoint(args.model_prefix + "-pruned", args.epochs, module.symbol, *module.get_params())
+
+
 def main(description, networks, default, dataset, add_arguments=None):
     """A training script. networks: {name: network}; dataset: a name of qnn.datasets; add_arguments: more options."""
     args = arguments(description, networks, default, add_arguments)
@@ -112,7 +127,10 @@ def main(description, networks, default, dataset, add_arguments=None):
         os.makedirs(os.path.dirname(os.path.abspath(args.model_prefix)), exist_ok=True)
     metric = "mse" if args.network == "autoencoder" else "acc"
     start = time.time()
-    module = fit(args, networks[args.network], *datasets.load(dataset, args.data, "train", scale=1 / 255), metric)
+    images, labels = datasets.load(dataset, args.data, "train", scale=1 / 255)
+    module = fit(args, networks[args.network], images, labels, metric)
+    if args.prune is not None:
+        prune(args, module, images)
     minutes = (time.time() - start) / 60
     name, value = module.score(batches(args, *datasets.load(dataset, args.data, "test", scale=1 / 255)), metric)[0]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20

@@ -12,9 +12,10 @@ from .convolution import Convolution2d, Convolution2dBlock
 from .front import gluon_layer, ndarray_layer, symbol_layer
 from .optimizer import LutAdam, clamp
 from .options import modes
+from .prune import prune
 from .tables import harden, wiring_of
 
 KINDS = {kind.op: kind for kind in layers.LAYERS + modulation.LAYERS + spatial.LAYERS}
 
 __all__ = ["KINDS", "Convolution2d", "Convolution2dBlock", "LutAdam", "clamp", "gluon_layer", "harden", "modes",
-           "ndarray_layer", "symbol_layer", "wiring_of"]
+           "ndarray_layer", "prune", "symbol_layer", "wiring_of"]
