@@ -31,10 +31,7 @@ def _log(number):
 
 def block_ram(words, bits):
     """BRAM18 of a memory."""
-    if not bits:
-        return 0
-    width = next((w for depth, w in BRAM18 if words <= depth), 1)
-    return ceil_div(bits, width) * ceil_div(words, BRAM18[-1][0])
+    return min(ceil_div(words, depth) * ceil_div(bits, width) for depth, width in BRAM18)
 
 
 def lut_ram(words, bits):
