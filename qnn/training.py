@@ -65,17 +65,37 @@ def shift(pixels, share=None, mirror=False):
     return augment
 
 
+def estimate_statistics(symbol, args, auxs, images, batch_size):
+    """{name: array} of the auxiliary states with BatchNorm's moving statistics as they are after these images, by
+    `symbol` in training mode and its momentum; parameters stay. Where training computes something else than inference,
+    such as weights drawn by lot, its statistics are not those that inference needs: `symbol` has the weights of
+    inference (deterministic_binary), and then the result has nothing of chance. Raises ValueError."""
+    if len(images) < batch_size:
+        raise ValueError("statistics take a batch of %d images or more, got %d" % (batch_size, len(images)))
+    executor = symbol.simple_bind(mx.cpu(), grad_req="write", data=(batch_size,) + images.shape[1:])
+    for arrays, params in ((executor.arg_dict, args), (executor.aux_dict, auxs)):
+        for name, value in params.items():
+            arrays[name][:] = value
+    for begin in range(0, len(images) - batch_size + 1, batch_size):
+        executor.forward(is_train=True, data=mx.nd.array(images[begin:begin + batch_size]))
+        executor.backward()  # takes the statistics over
+        mx.nd.waitall()  # which MXNet's engine does not know: the next batch could come in between
+    return _numpy(executor.aux_dict)
+
+
 def fit(symbol, train, validation, loss, learning_rate, num_epochs, batch_size, optimizer="adam", optimizer_params=(),
-        initializer=None, seed=1, prefix=None, arguments=None, inference_symbol=None, augment=None, clip=1.0,
-        progress=False):
+        initializer=None, seed=1, prefix=None, arguments=None, inference_symbol=None, statistics=0, augment=None,
+        clip=1.0, progress=False):
     """Trains `symbol`; returns (rows, arg_params, aux_params): a dict per epoch, and the parameters, as numpy arrays,
     of the epoch with the best validation accuracy (of equal ones, the smaller loss).
 
     train, validation: (images, labels); a last batch that is not full is left out of training, others come in its place
     in the next epoch. loss: function of (scores, labels), for the log; gradients are the symbol's. learning_rate:
     function of the epoch from 0 on. inference_symbol: the network for validation and for the checkpoint, where
-    training needs another one; same parameters. augment: function of (batch, RandomState). arguments: a dict that a
-    later run must repeat to go on. clip: limit of |w| for the shares in the log. Raises OSError, ValueError.
+    training needs another one; same parameters; its statistics are estimated anew (estimate_statistics) with as many
+    training images as `statistics` says, 0: they are those of training. augment: function of (batch, RandomState).
+    arguments: a dict that a later run must repeat to go on. clip: limit of |w| for the shares in the log. Raises
+    OSError, ValueError.
     """
     if not 0 < batch_size <= len(train[0]):
         raise ValueError("batch_size is 1..%d, got %r" % (len(train[0]), batch_size))
@@ -100,6 +120,9 @@ def fit(symbol, train, validation, loss, learning_rate, num_epochs, batch_size, 
         row.update(_train_epoch(module, train, batch_size, loss, np.random.RandomState([seed, epoch]), augment,
                                 "epoch %d/%d" % (epoch + 1, num_epochs) if progress else None))
         args, auxs = map(_numpy, module.get_params())
+        if statistics:
+            auxs = estimate_statistics(inference_symbol, args, auxs, train[0][:statistics], batch_size)
+            module.set_params(_arrays(args), _arrays(auxs))  # what a run that goes on here begins with
         scores = Model(inference_symbol, args, auxs, labels=module.label_names).predict(validation[0], 250)
         row.update(validation_loss=loss(scores, validation[1]), validation_accuracy=_accuracy(scores, validation[1]))
         weights = [name for name in args if name.endswith("_weight")]

@@ -7,14 +7,14 @@ import pytest
 
 import qnn
 from qnn import losses
-from qnn.training import best_epoch, exponential_decay, fit, hold_out, read_log, shift, step_decay
+from qnn.training import best_epoch, estimate_statistics, exponential_decay, fit, hold_out, read_log, shift, step_decay
 
 
-def network(dropout=0.3):
+def network(dropout=0.3, quantizer="stochastic_binary"):
     net = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=24, name="fc1")
     net = mx.sym.BatchNorm(net, fix_gamma=False, name="bn1")
     net = mx.sym.Dropout(net, p=dropout) if dropout else net
-    net = qnn.sym.QFullyConnected(net, num_hidden=16, weight_quantizer="stochastic_binary", no_offset=True, name="fc2")
+    net = qnn.sym.QFullyConnected(net, num_hidden=16, weight_quantizer=quantizer, no_offset=True, name="fc2")
     net = mx.sym.FullyConnected(mx.sym.BatchNorm(net, fix_gamma=False, name="bn2"), num_hidden=3, name="fc3")
     return losses.SquaredHingeOutput(net, num_classes=3, name="softmax")
 
@@ -30,7 +30,7 @@ def train(prefix, num_epochs=6, **options):
     train, validation = split()
     arguments = dict(loss=losses.squared_hinge, learning_rate=exponential_decay(0.02, 0.001, 6), num_epochs=num_epochs,
                      batch_size=20, optimizer="latent", initializer=mx.init.Uniform(0.7),
-                     inference_symbol=network(0),
+                     inference_symbol=network(0, "deterministic_binary"),
                      augment=lambda batch, random: batch + random.randn(*batch.shape) * 0.1)
     return fit(network(), train, validation, prefix=prefix, **{**arguments, **options})
 
@@ -59,18 +59,19 @@ def without_times(rows):
     return [{key: value for key, value in row.items() if key not in ("seconds", "images_per_second")} for row in rows]
 
 
-def test_interrupted_training_ends_in_the_same_numbers(tmp_path):
-    whole = train(str(tmp_path / "whole"))
+@pytest.mark.parametrize("statistics", [0, 60])
+def test_interrupted_training_ends_in_the_same_numbers(tmp_path, statistics):
+    whole = train(str(tmp_path / "whole"), statistics=statistics)
     for epoch, batch in ((1, 3), (3, 1), (2, 4)):
         with pytest.raises(Interruption):
-            train(str(tmp_path / "parts"), loss=interrupt_in(epoch, batch))
-    parts = train(str(tmp_path / "parts"))
+            train(str(tmp_path / "parts"), loss=interrupt_in(epoch, batch), statistics=statistics)
+    parts = train(str(tmp_path / "parts"), statistics=statistics)
     assert without_times(whole[0]) == without_times(parts[0])
     for first, second in zip(whole[1:], parts[1:]):
         assert first.keys() == second.keys()
         for name, value in first.items():
             np.testing.assert_array_equal(value, second[name], name)
-    again = train(str(tmp_path / "parts"))
+    again = train(str(tmp_path / "parts"), statistics=statistics)
     assert again[0] == parts[0]  # nothing was trained: the times are those of before
 
 
@@ -161,3 +162,23 @@ def test_shift_refuses():
         shift(0)
     with pytest.raises(ValueError, match="got 1 and 1.5"):
         shift(1, 1.5)
+
+
+def test_statistics_of_signs_of_stochastic_weights():
+    """Weights of 0.2 are 1 in six of ten draws, and their sums hardly move with the data; their signs always are 1."""
+    def net(quantizer):
+        net = qnn.sym.QFullyConnected(mx.sym.Variable("data"), num_hidden=4, act_bit=32, weight_quantizer=quantizer,
+                                      no_offset=True, name="fc")
+        return mx.sym.make_loss(mx.sym.BatchNorm(net, fix_gamma=False, name="bn"))
+    images = np.random.RandomState(0).randn(400, 50).astype(np.float32) + 1
+    args = {"fc_weight": np.full((4, 50), 0.2, np.float32), "bn_gamma": np.ones(4, np.float32),
+            "bn_beta": np.zeros(4, np.float32)}
+    begin = {"bn_moving_mean": np.zeros(4, np.float32), "bn_moving_var": np.ones(4, np.float32)}
+    found = {name: estimate_statistics(net(name), args, begin, np.tile(images, (5, 1)), 40)
+             for name in ("stochastic_binary", "deterministic_binary")}
+    sums = images.sum(axis=1)
+    np.testing.assert_allclose(found["deterministic_binary"]["bn_moving_mean"], sums.mean(), rtol=0.05)
+    np.testing.assert_allclose(found["deterministic_binary"]["bn_moving_var"], sums.var(), rtol=0.2)
+    assert found["stochastic_binary"]["bn_moving_mean"].max() < 0.5 * sums.mean()
+    with pytest.raises(ValueError, match="a batch of 40 images or more, got 39"):
+        estimate_statistics(net("sign"), args, begin, images[:39], 40)
