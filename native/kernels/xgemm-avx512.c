@@ -1,12 +1,12 @@
 /* xgemm-avx512.c: AVX-512 with VPOPCNTDQ. One register = one word of 8 filters; a call runs up to 6 pixels against two
  * panels (32 filters): 24 sums, 4 weights and a broadcast pixel word fill 29 of the 32 registers, and each load of a
- * weight serves 6 pixels. Three instructions per 512 bits: xor, popcount, add. Large calls take pairs-avx512.c.
+ * weight serves 6 pixels. Three instructions per 512 bits: xor, popcount, add.
  *
  * tgemm-avx512.c compiles this file again for masked weights: (x ^ sign) & mask is one vpternlogq. Signs and masks take
  * 8 registers, which leaves sums for 5 pixels. */
 #include <immintrin.h>
 
-#include "pairs-avx512.h"
+#include "../internal.h"
 
 #ifdef QNN_TGEMM
 enum { has_masks = true, mr = 5, max_registers = 4 };
@@ -124,15 +124,9 @@ void KERNEL(size_t num_pixels, const uint64_t *const *pixels, size_t num_filter,
             const qnn_walk *walk, int32_t *counts, size_t ld) {
   assert(num_pixels >= 1 && num_pixels <= mr);
   assert((num_filter >= 1 && num_filter <= QNN_PANEL_FILTERS) || num_filter == 2 * QNN_PANEL_FILTERS);
-  const size_t k_words = walk->num_segments * walk->segment_words;
-  if (!has_masks && num_pixels >= 4 && num_filter > QNN_PANEL_FILTERS &&
-      k_words * walk->num_pairs >= QNN_PAIRS_FROM) {
-    qnn_pairs_ukernel__avx512(num_pixels, pixels, num_filter, panels, walk, counts, ld);
-    return;
-  }
   const size_t num_even = num_filter > QNN_PANEL_FILTERS ? 8 : (num_filter + 1) / 2;
   const size_t num_odd = num_filter > QNN_PANEL_FILTERS ? 8 : num_filter / 2;
-  const uint64_t *second = panels + QNN_PANEL_FILTERS * k_words;
+  const uint64_t *second = panels + QNN_PANEL_FILTERS * walk->num_segments * walk->segment_words;
   const filters f = {{panels, second},
                      {(__mmask8)((1u << num_even) - 1), (__mmask8)((1u << num_odd) - 1)}, num_even, num_filter};
 #define RUN(name)                                                                                                     \
