@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # threads that wait would keep the other workers from their cores
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import qnn  # before any test file imports mxnet: MXNet 1.9.1 alone does not import on numpy 1.24 and newer
 
 
