@@ -13,11 +13,12 @@ FLOAT = 32
 class Layers:
     """The layers of a network, or of a part of it, of `act_bit` and `weight_bit` bits.
 
-    eps, momentum: of BatchNorm. options: what Q layers take beyond shapes and bits: pad_value, no_offset, scaling,
-    grad_clip.
+    eps, momentum: of BatchNorm. act_quantizer: of activations of one bit. options: what Q layers take beyond shapes
+    and bits: pad_value, no_offset, scaling, grad_clip.
     """
 
-    def __init__(self, act_bit=1, weight_bit=1, eps=2e-5, momentum=0.9, **options):
+    def __init__(self, act_bit=1, weight_bit=1, eps=2e-5, momentum=0.9, act_quantizer="sign", **options):
+        self.act_quantizer = act_quantizer
         self.bits, self.options = dict(act_bit=act_bit, weight_bit=weight_bit), options
         self.batch_norm = dict(fix_gamma=False, eps=eps, momentum=momentum)
         self.is_float = act_bit == weight_bit == FLOAT
@@ -34,8 +35,10 @@ class Layers:
         """Quantizer, or relu."""
         if self.bits["act_bit"] == FLOAT:
             return mx.sym.Activation(net, act_type="relu", name=name)
-        grad_clip = {key: value for key, value in self.options.items() if key == "grad_clip"}
-        return qnn.sym.QActivation(net, act_bit=self.bits["act_bit"], name=name, **grad_clip)
+        options = {key: value for key, value in self.options.items() if key == "grad_clip"}
+        if self.bits["act_bit"] == 1 and self.act_quantizer != "sign":
+            options["quantizer"] = self.act_quantizer
+        return qnn.sym.QActivation(net, act_bit=self.bits["act_bit"], name=name, **options)
 
     def convolution(self, net, num_filter, name, kernel=3, stride=1):
         """Square convolution without bias, padded so that stride 1 keeps the size."""

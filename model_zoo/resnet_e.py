@@ -6,7 +6,7 @@ convolution.
 
 Stem, 1x1 shortcuts and classifier stay float. ResNetE differs from Bi-RealNet in the stem (relu, and a second
 BatchNorm behind the pooling) and in the relu in front of the classifier; Bi-RealNet scales its weights by their mean
-magnitude. Padding: -1 in ResNetE (BMXNet v2), 0 in Bi-RealNet.
+magnitude, and its signs have the gradient of approx_sign. Padding: -1 in ResNetE (BMXNet v2), 0 in Bi-RealNet.
 
 | ImageNet, as published | top-1 | top-5 | parameters | packed |
 |---|---|---|---|---|
@@ -36,7 +36,8 @@ def resnet_e(num_layers=18, num_classes=1000, act_bit=1, weight_bit=1, image_siz
 
 def bi_realnet18(num_classes=1000, act_bit=1, weight_bit=1, image_size=224):
     """Bi-RealNet-18: data (N, 3, image_size, image_size) -> softmax (N, num_classes)."""
-    layers = blocks.Layers(act_bit, weight_bit, eps=1e-3, momentum=0.8, pad_value=0, no_offset=True, scaling="filter")
+    layers = blocks.Layers(act_bit, weight_bit, eps=1e-3, momentum=0.8, act_quantizer="approx_sign", pad_value=0,
+                           no_offset=True, scaling="filter")
     net = mx.sym.Variable("data")
     if image_size <= 32:
         net = blocks.float_convolution(net, FILTERS[0], "conv0", 3)

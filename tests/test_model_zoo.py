@@ -208,3 +208,10 @@ def test_wrong_depths():
 def test_macs_of_the_binary_resnet():
     macs = qnn.summary(get_symbol("resnet18"), (1, 3, 224, 224), print_fn=lambda text: None).macs
     assert macs[1] > 10 * macs[32]
+
+
+def test_signs_of_bi_realnet_have_the_gradient_of_its_paper():
+    """dq/dx = 2 - 2|x|, which is 2 at 0 where the straight-through estimator has 1; in float there is none."""
+    symbol, plain = (get_symbol("bi_realnet18", num_classes=5, image_size=32, act_bit=bit, weight_bit=bit)
+                     for bit in (1, 32))
+    assert symbol.tojson().count("approx_sign") >= 16 and "approx_sign" not in plain.tojson()
