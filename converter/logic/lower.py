@@ -10,7 +10,7 @@ from qnn import backend_lut_network
 from qnn.reference_lut_network import pack_bits
 
 from .clean import clean
-from .lower_encoder import BYTE, lower_encoder
+from .lower_encoder import encoder_network
 from .lower_head import Builder
 from .netlist import Netlist
 
@@ -55,21 +55,14 @@ def _shell(network):
 
 def with_bytes(network):
     """The netlist on the bits of bytes: encoder nodes first."""
-    first = BYTE * network.encoder.num_features
-    functions, bits = lower_encoder(network.encoder.levels[0], network.encoder.features)
-
-    def of_encoder(signal):
-        return signal if signal >= 0 else first - 1 - signal
-
-    made = [(tuple(map(of_encoder, inputs)), table) for inputs, table in functions]
-    bits, offset = [of_encoder(signal) for signal in bits], first + len(made) - network.num_inputs
-    core = Netlist.of(network)
+    encoder, core = Netlist.of(encoder_network(network.encoder)), Netlist.of(network)
+    offset = encoder.num_inputs + len(encoder.functions) - core.num_inputs
 
     def of_core(signal):
-        return bits[signal] if signal < network.num_inputs else signal + offset
+        return encoder.outputs[signal] if signal < core.num_inputs else signal + offset
 
-    made += [(tuple(map(of_core, inputs)), table) for inputs, table in core.functions]
-    return Netlist(first, made, [of_core(signal) for signal in core.outputs])
+    nodes = [(tuple(map(of_core, inputs)), table) for inputs, table in core.functions]
+    return Netlist(encoder.num_inputs, encoder.functions + nodes, list(map(of_core, core.outputs)))
 
 
 def byte_bits(samples):

@@ -5,8 +5,8 @@
 from qnn.lut_network import LutNetwork
 
 from ..logic.clean import clean
-from ..logic.lower import BYTE, lower
-from ..logic.lower_encoder import encoder_network
+from ..logic.lower import lower
+from ..logic.lower_encoder import BYTE, encoder_network
 from ..logic.lower_head import Builder
 from ..logic.netlist import Netlist
 from . import lut_stages

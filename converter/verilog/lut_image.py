@@ -14,7 +14,8 @@ import qnn
 from qnn.files import write_atomically
 from qnn.lut_network import LutNetwork
 
-from ..logic.lower import BYTE, OUTPUTS
+from ..logic.lower import OUTPUTS
+from ..logic.lower_encoder import BYTE
 from . import lut, lut_parts, lut_project, lut_stages, lut_testbench, simulate
 from .emit import MODULE, PARTS
 from .structure import instance
