@@ -51,6 +51,17 @@ def test_fully_connected():
     assert_equal_to_mxnet(network, data)
 
 
+def test_numbers_in_front_of_signs_and_a_loss_behind_need_no_leave():
+    """Pixels become bits in the host, however they do."""
+    net = qnn.sym.QActivation(mx.sym.Flatten((X * 2 - 1) / 3))
+    net = qnn.sym.QFullyConnected(net, num_hidden=20, no_offset=True, name="one")
+    net = qnn.sym.QFullyConnected(act(norm(net, "b")), num_hidden=5, no_offset=True, name="two")
+    data = np.random.RandomState(3).rand(12, 1, 9, 9).astype(np.float32)
+    network = network_of(qnn.losses.SquaredHingeOutput(net, num_classes=5, name="softmax"), data)
+    assert len(network.host_before) == 3 and network.host_after == [] and network.argmax_reason == ""
+    assert_equal_to_mxnet(network, data)
+
+
 def test_convolutions_and_pools():
     """Every kind of padding, pools before and behind BatchNorm, a flattened image in front of the last layers."""
     data = images((4, 3, 16, 16))

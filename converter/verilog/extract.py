@@ -24,7 +24,9 @@ from .layers import Matrix, Network, Pool, Window
 from .packed import planes_of, rising, thresholds, weights
 
 PACK, BITS, POOL, FLOATS = "_qnn_pack", "_qnn_bits_convolution", "_qnn_bits_max_pool", "_qnn_float_convolution"
-FREE = ("Flatten", "Reshape", "_copy", "Dropout", "SoftmaxOutput", "softmax", "SoftmaxActivation", "transpose")
+FREE = ("Flatten", "Reshape", "_copy", "Dropout", "SoftmaxOutput", "SVMOutput", "softmax", "SoftmaxActivation",
+        "transpose")
+SCALARS = ("_plus_scalar", "_minus_scalar", "_rminus_scalar", "_mul_scalar", "_div_scalar")
 UNPACKED = ("_qnn_packed_convolution", "_qnn_packed_fully_connected")
 
 
@@ -37,7 +39,8 @@ def extract(model, shape=None, host_layers=False, input_bits=1, input_signed=Fal
     """Finds the chain of hardware layers in a converted model and makes a Network of it.
 
     model: converter.model.Model behind all passes. shape: of one sample, (C, H, W) or (K,); needed where the network
-    convolves. host_layers: leaves float layers in front of the first and behind the last packed layer to the host.
+    convolves. host_layers: leaves float layers in front of the first and behind the last packed layer to the host; what
+    turns data into bits, numbers added to them or multiplied by them and then their signs, always is the host's.
     input_bits, input_signed, input_scale: data of a layer with float data: code * scale, 2..8 bits, scale a power of
     two. Raises ValueError naming the layer that hardware cannot take, and what to do.
     """
@@ -46,7 +49,7 @@ def extract(model, shape=None, host_layers=False, input_bits=1, input_signed=Fal
     front = _integer_layer(model, pack, input_bits, input_signed, input_scale)
     before, after = _outside(model.graph, [] if front else [(pack, 0)], last)
     if not host_layers:
-        _refuse_host(before, after, front is None)
+        _refuse_host([node for node in before if node.op not in SCALARS], after, front is None)
     network = Network([], (), _sha256(model.graph, params), input_scale if front else 1.0,
                       [node.name for node in before], [node.name for node in after], has_front=bool(front))
     readers = chain + [last]
