@@ -67,9 +67,10 @@ def outputs(symbol, args, auxs, data):
                                {k: v.asnumpy() for k, v in auxs.items()}, labels=["softmax_label"]).predict(data)
 
 
-def test_without_error_the_samples_keep_their_outputs(tmp_path):
+@pytest.mark.parametrize("connection", ["random", "learned"])
+def test_without_error_the_samples_keep_their_outputs(tmp_path, connection):
     """And the network converts, exactly, into fewer nodes."""
-    symbol, data = network(), samples(100)
+    symbol, data = network(connection=connection), samples(100)
     args, auxs = random_model(symbol, shape=(30,))
     pruned, report = prune(symbol, args, auxs, data, limit=0.0)
     assert report["lut1"]["inputs"] == 360 and report["lut1"]["dropped"] > 0 and report["lut1"]["changed"] == 0
