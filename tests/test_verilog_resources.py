@@ -1,4 +1,6 @@
 """Resources of Verilog units: the generator's own estimate beside what yosys counts, and LUTs that a lane may cost."""
+import doctest
+
 import numpy as np
 import pytest
 from hardware import needs
@@ -35,6 +37,10 @@ def test_counters_by_hand():
 def test_equal_and_constant_columns_of_a_memory_cost_nothing():
     table = np.array([[0, 1, 0, 0, 1], [0, 1, 1, 1, 0], [0, 1, 1, 1, 0]], bool)
     assert resources.rom(table) == (2, 2, 0)
+
+
+def test_examples_in_docstrings():
+    assert doctest.testmod(resources).failed == 0
 
 
 SMALL = [(64, 16, 4, 16), (100, 10, 5, 10), (81, 70, 7, 27), (36, 10, 2, 36, "bits", 0), (27, 64, 8, 3, "pixels"),

@@ -30,8 +30,12 @@ def _log(number):
 
 
 def block_ram(words, bits):
-    """BRAM18 of a memory."""
-    return min(ceil_div(words, depth) * ceil_div(bits, width) for depth, width in BRAM18)
+    """BRAM18 of a memory: words that lie deeper than a RAM stand beside the others, and are chosen from behind it.
+
+    >>> block_ram(784, 256), block_ram(2304, 128), block_ram(18432, 32)
+    (15, 18, 32)
+    """
+    return min(ceil_div(ceil_div(words, depth) * bits, width) for depth, width in BRAM18)
 
 
 def lut_ram(words, bits):
