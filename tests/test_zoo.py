@@ -240,6 +240,7 @@ def test_publish_writes_weights_and_row(trained, tmp_path):
     assert read_index(tmp_path / "index.json") == {"new": row}
     assert row["sha256"] == store.digest([path]) and row["bytes"] == path.stat().st_size
     assert row["total"] == 360 and row["data_shape"] == [1, 8, 8]
+    assert row["images_per_second"] > 0 and row["measured"].startswith("packed, ")
     publish_here(trained, tmp_path, name="other")
     assert list(read_index(tmp_path / "index.json")) == ["new", "other"]
 

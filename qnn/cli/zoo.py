@@ -63,8 +63,9 @@ def _list(args):
         row["is_packaged"] = all((PACKAGED / name).exists() for name in files_of(row))
     report = {"pretrained": rows, "architectures": {name: list(a.data_shape) for name, a in ARCHITECTURES.items()}}
     cells = [(row["name"], row["dataset"], _accuracy(row), "{:,}".format(row["bytes"]),
+              "{:,}".format(row["images_per_second"]) if "images_per_second" in row else "-",
               "here" if row["is_packaged"] else "fetch") for row in rows]
-    text = text_table(("pretrained", "data", "accuracy", "bytes", "weights"), cells, right=(2, 3))
+    text = text_table(("pretrained", "data", "accuracy", "bytes", "images/s", "weights"), cells, right=(2, 3, 4))
     shapes = [(name, "x".join(map(str, a.data_shape))) for name, a in sorted(ARCHITECTURES.items())]
     return report, text + "\n\n" + text_table(("architecture", "data"), shapes)
 
@@ -96,9 +97,9 @@ def _show(args):
     row, model = _model(args)
     costs = profile(model.symbol, {model.data: (1, *row["data_shape"])}, model.params)
     report = {**row, "summary": costs.to_dict()}
-    names = [key for key in ("dataset", "accuracy", "correct", "total", "data_shape", "bytes", "sha256", "network",
-                             "arguments", "paper", "command", "source") if row.get(key) not in (None, "", {})]
-    lines = [row["name"]] + ["  %-11s %s" % (key, row[key]) for key in names]
+    names = [key for key in ("dataset", "accuracy", "correct", "total", "data_shape", "bytes", "sha256",
+                             "images_per_second", "measured", "network", "arguments", "paper", "command", "source") if row.get(key) not in (None, "", {})]
+    lines = [row["name"]] + ["  %-17s %s" % (key, row[key]) for key in names]
     return report, "\n".join(lines) + "\n\n%s" % costs
 
 
