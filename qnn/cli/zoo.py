@@ -98,7 +98,8 @@ def _show(args):
     costs = profile(model.symbol, {model.data: (1, *row["data_shape"])}, model.params)
     report = {**row, "summary": costs.to_dict()}
     names = [key for key in ("dataset", "accuracy", "correct", "total", "data_shape", "bytes", "sha256",
-                             "images_per_second", "measured", "network", "arguments", "paper", "command", "source") if row.get(key) not in (None, "", {})]
+                             "images_per_second", "measured", "network", "arguments", "paper", "command", "source")
+             if row.get(key) not in (None, "", {})]
     lines = [row["name"]] + ["  %-17s %s" % (key, row[key]) for key in names]
     return report, "\n".join(lines) + "\n\n%s" % costs
 
