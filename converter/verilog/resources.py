@@ -30,12 +30,18 @@ def _log(number):
 
 
 def block_ram(words, bits):
-    """BRAM18 of a memory: words that lie deeper than a RAM stand beside the others, and are chosen from behind it.
+    """(BRAM18, words side by side) of a memory: those that lie deeper than a RAM stand beside the others.
 
     >>> block_ram(784, 256), block_ram(2304, 128), block_ram(18432, 32)
-    (15, 18, 32)
+    ((15, 1), (18, 5), (32, 9))
     """
-    return min(ceil_div(ceil_div(words, depth) * bits, width) for depth, width in BRAM18)
+    beside = [(ceil_div(words, depth), width) for depth, width in BRAM18]
+    return min((ceil_div(count * bits, width), count) for count, width in beside)
+
+
+def choice(count):
+    """LUTs a bit of choosing one of `count` words, from 5 on as yosys makes them."""
+    return 0 if count == 1 else min(1, 0.3 * count) if count <= 4 else 3.2
 
 
 def lut_ram(words, bits):
@@ -46,7 +52,7 @@ def lut_ram(words, bits):
 def ram(words, bits):
     """(LUT, FF, BRAM18) of a memory with a registered read port."""
     if words > RAM_LIMIT:
-        return 0, 0, block_ram(words, bits)
+        return 0, 0, block_ram(words, bits)[0]
     return lut_ram(words, bits), bits, 0
 
 
@@ -54,8 +60,9 @@ def rom(contents):
     """(LUT, FF, BRAM18) of constants, (words, bits) bool, with a registered read port: bits that are equal in all words
     are one, and those that never change are none."""
     words, bits = contents.shape
-    if words * bits > ROM_BITS * block_ram(words, bits):
-        return 0, 0, block_ram(words, bits)
+    rams, beside = block_ram(words, bits)
+    if words * bits > ROM_BITS * rams:
+        return bits * choice(beside), 0, rams
     columns = {column.tobytes() for column in np.ascontiguousarray(contents.T)}
     columns -= {bytes([bit]) * words for bit in (0, 1)}
     return len(columns) * max(1, math.ceil(words / 64)), len(columns), 0
@@ -111,7 +118,7 @@ def _mvtu(block):
     shared = popcount(simd) if layer.kind == "masked" else 0
     compare = max(0, levels - 1) * accum + (popcount(levels) if levels > 1 else 0)
     addition = accum if sf > 1 or levels else 0
-    lut = (max(10, 4.7 * counters - 29) + replay + weights[0] + thresholds[0] + shared
+    lut = (min(max(10, 4.7 * counters - 29), 56) + replay + weights[0] + thresholds[0] + shared
            + pe * (lanes(layer, simd) + addition + compare))
     sums = p["SUM_BITS"] - (layer.kind == "bits")  # without the sign
     word *= 2 if sf == 1 and nf > 1 else 1  # a replay buffer of one beat is a register
