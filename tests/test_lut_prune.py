@@ -89,6 +89,21 @@ def test_without_error_the_samples_keep_their_outputs(tmp_path, connection):
     assert nodes[1] < nodes[0]
 
 
+def test_windows_that_share_tables():
+    """All positions of an image count as what a table reads."""
+    def layer(x):
+        return qnn.sym.DifferentiableLut(x, num_nodes=8, in_units=9, n=4, name="lut1")
+    net = qnn.sym.RealToBinary(mx.sym.Variable("data"), frame_modulation=1, name="modulate")
+    net = mx.sym.Flatten(qnn.lut.Convolution2d(net, layer, (3, 3), name="conv1"))
+    net = qnn.sym.DifferentiableLut(net, num_nodes=10, in_units=128, name="lut2")
+    symbol = mx.sym.SoftmaxOutput(qnn.sym.BinaryToReal(net, frame_integration=1, name="integrate"), name="softmax")
+    data = np.random.RandomState(1).rand(100, 1, 6, 6).astype(np.float32) ** 4
+    args, auxs = random_model(symbol, shape=(1, 6, 6))
+    pruned, report = prune(symbol, args, auxs, data, limit=0.0)
+    assert report["lut1"]["inputs"] == 32 and report["lut2"]["dropped"] > 0
+    np.testing.assert_array_equal(outputs(symbol, args, auxs, data), outputs(symbol, pruned, auxs, data))
+
+
 def test_tables_that_weights_cannot_make_stay():
     symbol, data = network(lut_binarize=True), samples(100)
     args, auxs = random_model(symbol, shape=(30,))

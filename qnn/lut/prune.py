@@ -8,8 +8,8 @@ import mxnet as mx
 import numpy as np
 
 from ..graph import Graph
-from ..reference_lut import LEVELS
-from .tables import _array, source_of, table_layers, tables_of
+from ..reference_lut import LEVELS, VAR_FLOOR, unpack_tables
+from .tables import array_of, source_of, table_layers, tables_of
 
 KINDS = ("StochasticLut", "DifferentiableLut")
 
@@ -39,7 +39,7 @@ def prune(symbol, arg_params, aux_params, data, limit=0.01, batch_size=50):
         weight = weights_of(node, params, smaller)
         made = (bits_of(node, {**params, name: weight}) == smaller).all(axis=1)
         changed = dropped.any(axis=1) & made
-        result[name] = mx.nd.array(np.where(changed[:, None], weight, _array(params, name)))
+        result[name] = mx.nd.array(np.where(changed[:, None], weight, array_of(params, name)))
         report[node.name] = {"inputs": dropped.size, "dropped": int(dropped[made].sum()),
                              "changed": float(((smaller != bits) * shares)[made].sum() / len(bits))}
     return result, report
@@ -52,7 +52,7 @@ def entry_counts(nodes, params, data, batch_size):
     for arrays in (executor.arg_dict, executor.aux_dict):
         for name in set(arrays) - {"data"}:
             arrays[name][:] = params[name]
-    wirings = [_array(params, source_of(node, 2)).astype(int) for node in nodes]
+    wirings = [array_of(params, source_of(node, 2)).astype(int) for node in nodes]
     counts = [np.zeros((len(wiring), 2 ** wiring.shape[1]), np.int64) for wiring in wirings]
     for begin in range(0, len(data) - batch_size + 1, batch_size):
         outputs = executor.forward(is_train=False, data=mx.nd.array(data[begin:begin + batch_size]))
@@ -67,9 +67,7 @@ def entry_counts(nodes, params, data, batch_size):
 
 def bits_of(node, params):
     """(num_nodes, 2^n) bool truth tables of a layer."""
-    tables = tables_of(node, params)
-    entries = np.arange(_array(params, source_of(node, 1)).shape[1], dtype=np.uint64)
-    return (tables[:, None] >> entries & np.uint64(1)).astype(bool)
+    return unpack_tables(tables_of(node, params), int(node.attrs["n"])) > 0
 
 
 def prune_tables(bits, shares, limit):
@@ -118,9 +116,9 @@ def weights_of(node, params, bits):
     attrs, n = node.attrs, bits.shape[1].bit_length() - 1
     turn, rises = np.full((len(bits), 1), 0.5), True
     if attrs.get("batch_norm") == "True":
-        mean, var = (_array(params, source_of(node, i)).astype(np.float64)[:, None] for i in (4, 5))
+        mean, var = (array_of(params, source_of(node, i)).astype(np.float64)[:, None] for i in (4, 5))
         gamma, beta = float(attrs.get("gamma", 0.3)), float(attrs.get("beta", 0.5))
-        turn, rises = mean + (0.5 - beta) * np.sqrt(var) / gamma if gamma else turn, gamma >= 0
+        turn, rises = mean + (0.5 - beta) * np.sqrt(np.maximum(var, VAR_FLOOR)) / gamma if gamma else turn, gamma >= 0
     mode = attrs.get("input", "smooth")
     low, high = LEVELS["hard" if mode == "real" else mode]
     inverse = np.linalg.inv(np.array([[1 - low, low], [1 - high, high]], np.float64))

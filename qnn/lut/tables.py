@@ -39,9 +39,9 @@ def scores_of(node):
 
 def wiring_of(node, params):
     """(num_nodes, n) int64: the inputs that the layer's nodes read. params: {name: array}, arguments and states."""
-    connections = _array(params, source_of(node, 2)).astype(np.int64)
+    connections = array_of(params, source_of(node, 2)).astype(np.int64)
     scores = scores_of(node)
-    return connections if scores is None else _array(params, scores).argmax(1).astype(np.int64)[connections]
+    return connections if scores is None else array_of(params, scores).argmax(1).astype(np.int64)[connections]
 
 
 def tables_of(node, params):
@@ -55,13 +55,14 @@ def tables_of(node, params):
     if name not in params:
         raise ValueError("%s '%s': params have no %s" % (attrs["__qnn_op__"], node.name, name))
     is_normal = attrs.get("batch_norm") == "True"
-    mean, var = (_array(params, source_of(node, i)) if is_normal else None for i in (4, 5))
-    return backend.lut_tables(_array(params, name), attrs.get("input", "smooth"), is_normal,
+    mean, var = (array_of(params, source_of(node, i)) if is_normal else None for i in (4, 5))
+    return backend.lut_tables(array_of(params, name), attrs.get("input", "smooth"), is_normal,
                               attrs.get("lut_binarize") == "True", attrs.get("clip_weight") == "True",
                               float(attrs.get("gamma", 0.3)), float(attrs.get("beta", 0.5)), mean, var)
 
 
-def _array(params, name):
+def array_of(params, name):
+    """A parameter, NDArray or numpy array, as float32."""
     value = params[name]
     return np.asarray(value.asnumpy() if hasattr(value, "asnumpy") else value, np.float32)
 
