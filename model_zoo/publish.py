@@ -60,7 +60,7 @@ def publish(name, prefix, epoch, network, arguments, dataset, data, command, sca
 def speed(report):
     """The index' words for the speed of a qnn.evaluate report."""
     return {"images_per_second": round(report["images_per_second"]),
-            "measured": "packed, %(threads)d thread(s), %(isa)s" % report}
+            "measured": "packed, threads=%(threads)d, %(isa)s" % report}
 
 
 def main(argv=None):
