@@ -222,8 +222,20 @@ static inline uint32_t qnn_bits_at(const uint64_t *row, size_t start, size_t cou
   return (uint32_t)(bits & (((uint64_t)1 << count) - 1));
 }
 
-bool qnn_output_is_valid(const qnn_output *output, size_t num_filter);
 void qnn_run_layer(const qnn_layer *layer);
+
+/* Counts to the output (layer_output.c): what all filters share, what a panel or two need, and pixels
+ * first .. first+num_pixels <= 64 of these. */
+typedef struct {
+  qnn_finish finish;
+  qnn_limits limits[QNN_MAX_STEPS];
+} qnn_epilogue;
+
+bool qnn_output_is_valid(const qnn_output *output, size_t num_filter);
+void qnn_start_epilogue(const qnn_layer *layer, qnn_epilogue *epilogue);
+void qnn_select_epilogue(const qnn_layer *layer, size_t filter, size_t num_filter, qnn_epilogue *epilogue);
+void qnn_write_counts(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels, size_t filter,
+                      size_t num_filter, int32_t *counts, size_t ld, const qnn_epilogue *epilogue);
 
 /* Bits out (layer_bits.c): whether one task must run all groups of a pixel; limits of a panel or two, 2^bits_planes - 1
  * of them; the epilogue. */

@@ -17,10 +17,6 @@ enum {
   grain_words = 1 << 17           /* about 20 us of AVX-512 work; waking a thread costs a few */
 };
 
-bool qnn_output_is_valid(const qnn_output *output, size_t num_filter) {
-  return output && (!output->scale || output->num_scale == 1 || output->num_scale == num_filter);
-}
-
 static size_t ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
 
 /* Takes `most` of `left`, or half of it where a full piece would leave a crumb: a lone pixel runs at a fraction of the
@@ -28,53 +24,6 @@ static size_t ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
 static size_t next_piece(size_t left, size_t most) {
   if (left <= most) return left;
   return left < 2 * most ? (left + 1) / 2 : most;
-}
-
-/* The part that all filters share. */
-static void start_finish(const qnn_layer *layer, qnn_finish *finish) {
-  const qnn_output *output = layer->output;
-  float base = (float)layer->range;  /* counts are differences m: (K + dot) / 2 = K - m */
-  finish->step = layer->is_half ? -1.0f : -(float)layer->step;
-  if (layer->counts_are_dots) {      /* -accum, to be exact: K/2 - (-dot)/2 */
-    base = layer->is_half ? 0.5f * (float)layer->k : 0.0f;
-    finish->step = layer->is_half ? -0.5f : -1.0f;
-  }
-  for (size_t f = 0; f < QNN_MAX_NR; ++f) {
-    finish->base[f] = base;
-    finish->mean[f] = 0.0f;
-    finish->scale[f] = output->scale && output->num_scale == 1 ? output->scale[0] : 1.0f;
-    finish->bias[f] = -0.0f;
-  }
-}
-
-/* The part of filters `filter` .. `filter + num_filter`. */
-static void select_finish(const qnn_layer *layer, size_t filter, size_t num_filter, qnn_finish *finish) {
-  const qnn_output *output = layer->output;
-  if (layer->offset && !layer->counts_are_dots)
-    for (size_t f = 0; f < num_filter; ++f) finish->base[f] = (float)layer->offset[filter + f];
-  if (output->scale && output->num_scale > 1)
-    memcpy(finish->scale, output->scale + filter, num_filter * sizeof *finish->scale);
-  if (output->mean) memcpy(finish->mean, output->mean + filter, num_filter * sizeof *finish->mean);
-  if (output->bias) memcpy(finish->bias, output->bias + filter, num_filter * sizeof *finish->bias);
-}
-
-/* Writes the counts of pixels first .. first+num_pixels; in NCHW a run of pixels ends with its image. */
-static void write_floats(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels, size_t filter,
-                         size_t num_filter, const int32_t *counts, size_t ld, const qnn_finish *finish) {
-  const float *residual = layer->output->residual;
-  if (layer->is_nhwc) {
-    const size_t at = first * layer->num_filter + filter;
-    isa->finish(counts, ld, num_pixels, num_filter, finish, residual ? residual + at : NULL, layer->y + at,
-                layer->num_filter, 1);
-    return;
-  }
-  const size_t plane = layer->out_height * layer->out_width;
-  while (num_pixels) {
-    const size_t image = first / plane, column = first % plane, run = qnn_min(num_pixels, plane - column);
-    const size_t at = (image * layer->num_filter + filter) * plane + column;
-    isa->finish(counts, ld, run, num_filter, finish, residual ? residual + at : NULL, layer->y + at, 1, plane);
-    first += run, num_pixels -= run, counts += run * ld;
-  }
 }
 
 static void find_pixels(const qnn_layer *layer, size_t first, size_t num_pixels, size_t group,
@@ -101,32 +50,24 @@ static void run_block(const qnn_layer *layer, const qnn_isa *isa, size_t first, 
   assert(num_pixels <= block_pixels && mr <= QNN_MAX_MR && isa->nr <= QNN_MAX_NR);
   const uint64_t *pixels[block_pixels];
   _Alignas(64) int32_t counts[tile_pixels * QNN_MAX_NR];
-  qnn_finish finish;
-  qnn_limits limits[QNN_MAX_STEPS];
+  qnn_epilogue epilogue;
   const size_t k_words = layer->walk.num_segments * layer->walk.segment_words;
   const size_t group_start = group * (layer->num_filter / layer->num_group);
   find_pixels(layer, first, num_pixels, group, pixels);
-  if (!layer->bits) start_finish(layer, &finish);
+  qnn_start_epilogue(layer, &epilogue);
 
   for (size_t f = filter_begin, n; f < filter_end; f += n) {
     n = filter_end - f >= isa->nr ? isa->nr : qnn_min(filter_end - f, QNN_PANEL_FILTERS);
     const size_t filter = group_start + f, ld = n > QNN_PANEL_FILTERS ? QNN_MAX_NR : QNN_PANEL_FILTERS;
     const uint64_t *panels = layer->panels + filter * k_words;
-    if (layer->bits)
-      qnn_select_limits(layer, filter, n, limits);
-    else
-      select_finish(layer, filter, n, &finish);
+    qnn_select_epilogue(layer, filter, n, &epilogue);
     for (size_t at = 0, tile; at < num_pixels; at += tile) {
       tile = next_piece(num_pixels - at, tile_pixels);
       for (size_t j = 0, piece; j < tile; j += piece) {
         piece = next_piece(tile - j, mr);
         gemm(piece, pixels + at + j, n, panels, &layer->walk, counts + j * ld, ld);
       }
-      if (layer->tap_sums) qnn_exclude_padding(layer, first + at, tile, filter, n, counts, ld);
-      if (layer->bits)
-        qnn_write_bits(layer, isa, first + at, tile, filter, n, counts, ld, limits);
-      else
-        write_floats(layer, isa, first + at, tile, filter, n, counts, ld, &finish);
+      qnn_write_counts(layer, isa, first + at, tile, filter, n, counts, ld, &epilogue);
     }
   }
 }
