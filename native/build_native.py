@@ -18,12 +18,14 @@ C_FLAGS = ["-O3", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-fvisibility
 CXX_FLAGS = ["-O2", "-std=c++11", "-Wall", "-fopenmp", "-ffp-contract=off", "-g0"]
 LINK_FLAGS = ["-fopenmp", "-pthread"]
 
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512vpopcntdq"]
 ISA_FLAGS = {
     "x86_64": {
         "scalar": [],
         "popcnt": ["-mpopcnt"],
         "avx2": ["-mavx2"],
-        "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512vpopcntdq"],
+        "avx512": AVX512,
+        "amx": AVX512 + ["-mavx512vbmi", "-mamx-tile", "-mamx-int8"],
     },
     "aarch64": {"scalar": [], "neon": []},
 }

@@ -118,6 +118,8 @@ static qnn_status run(const uint64_t *image, const qnn_conv2d_shape *shape, qnn_
   layer->image = image + shape->first_plane * plane_words + (pad_h - shape->pad_h) * row_words +
                  (pad_w - shape->pad_w) * pixel_words;
   layer->image_words = qnn_image_planes(shape) * plane_words;
+  layer->plane_words = plane_words;
+  layer->panel_words = shape->num_filter * taps * words;
   layer->row_words = shape->stride_h * row_words;
   layer->pixel_words = shape->stride_w * pixel_words;
   layer->group_words = words;
@@ -125,7 +127,7 @@ static qnn_status run(const uint64_t *image, const qnn_conv2d_shape *shape, qnn_
   layer->walk.num_segments = num_segments;
   layer->walk.segment_words = is_row ? shape->kernel_w * words : words;
   layer->walk.pairs = pairs;
-  layer->walk.num_pairs = list_pairs(shape, plane_words, shape->num_filter * taps * words, pairs);
+  layer->walk.num_pairs = list_pairs(shape, plane_words, layer->panel_words, pairs);
   layer->tap_sums = tap_sums;
   qnn_run_layer(layer);
   status = QNN_OK;
@@ -139,7 +141,8 @@ done:
 static qnn_layer layer_of(const uint64_t *panels, const int32_t *offset, const qnn_conv2d_shape *shape) {
   const size_t k = qnn_conv2d_k(shape);
   const qnn_layer layer = {
-      .panels = panels, .shape = shape, .num_planes = qnn_act_planes(shape), .batch = shape->batch,
+      .panels = panels, .shape = shape, .num_planes = qnn_act_planes(shape),
+      .weight_planes = qnn_weight_planes(shape), .batch = shape->batch,
       .out_height = qnn_conv2d_out_height(shape), .out_width = qnn_conv2d_out_width(shape),
       .num_filter = shape->num_filter, .num_group = shape->num_group, .k = k, .offset = offset,
       .range = (int32_t)(k * qnn_largest(shape)), .step = shape->act_code == QNN_BIPOLAR ? 2 : 1,

@@ -1,27 +1,31 @@
 /* dispatch.c: the table of instruction sets, and the row in use. */
 #include <stdatomic.h>
 
-#include "internal.h"
+#include "tiles.h"
 
-#define QNN_ISA(isa, mr, tmr, nr, usable)                  \
-  qnn_xgemm_ukernel qnn_xgemm_ukernel__##isa;              \
-  qnn_xgemm_ukernel qnn_tgemm_ukernel__##isa;              \
-  qnn_pack_ukernel qnn_pack_ukernel__##isa;                \
-  qnn_encode_ukernel qnn_encode_ukernel__##isa;            \
-  qnn_finish_ukernel qnn_finish_ukernel__##isa;            \
-  qnn_threshold_ukernel qnn_threshold_ukernel__##isa;      \
-  extern const qnn_lut_kernels qnn_lut_kernels__##isa;     \
+#define QNN_AVX512_IS_USABLE                                                   \
+  (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&  \
+   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq"))
+
+#define QNN_ISA(isa, base, mr, tmr, nr, tiles, usable)      \
+  qnn_xgemm_ukernel qnn_xgemm_ukernel__##base;              \
+  qnn_xgemm_ukernel qnn_tgemm_ukernel__##base;              \
+  qnn_pack_ukernel qnn_pack_ukernel__##base;                \
+  qnn_encode_ukernel qnn_encode_ukernel__##base;            \
+  qnn_finish_ukernel qnn_finish_ukernel__##base;            \
+  qnn_threshold_ukernel qnn_threshold_ukernel__##base;      \
+  extern const qnn_lut_kernels qnn_lut_kernels__##base;     \
   static bool isa##_is_usable(void) { return usable; }
 #define QNN_ISA_MISSING(isa)
 #include "kernels/isa.inc"
 #undef QNN_ISA
 #undef QNN_ISA_MISSING
 
-#define QNN_ISA(isa, mr, tmr, nr, usable)                                                                       \
-  {#isa, isa##_is_usable, mr, tmr, nr, qnn_xgemm_ukernel__##isa, qnn_tgemm_ukernel__##isa,                      \
-   qnn_pack_ukernel__##isa, qnn_encode_ukernel__##isa, qnn_finish_ukernel__##isa, qnn_threshold_ukernel__##isa, \
-   &qnn_lut_kernels__##isa},
-#define QNN_ISA_MISSING(isa) {#isa, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+#define QNN_ISA(isa, base, mr, tmr, nr, tiles, usable)                                                              \
+  {#isa, isa##_is_usable, mr, tmr, nr, qnn_xgemm_ukernel__##base, qnn_tgemm_ukernel__##base,                        \
+   qnn_pack_ukernel__##base, qnn_encode_ukernel__##base, qnn_finish_ukernel__##base, qnn_threshold_ukernel__##base, \
+   &qnn_lut_kernels__##base, tiles},
+#define QNN_ISA_MISSING(isa) {#isa, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
 static const qnn_isa table[] = {
 #include "kernels/isa.inc"
 };

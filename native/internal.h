@@ -107,6 +107,8 @@ typedef struct {
   size_t (*count)(const uint64_t *slices, const int32_t *signals, size_t n, uint64_t *digits);
 } qnn_lut_kernels;
 
+typedef struct qnn_tiles qnn_tiles;  /* tiles.h */
+
 typedef struct {
   const char *name;
   bool (*is_usable)(void);    /* NULL: not built */
@@ -117,11 +119,15 @@ typedef struct {
   qnn_finish_ukernel *finish;
   qnn_threshold_ukernel *threshold;
   const qnn_lut_kernels *lut;
+  const qnn_tiles *tiles;     /* NULL: none */
 } qnn_isa;
 
 const qnn_isa *qnn_isa_active(void);
 
 /* ---- threads ----------------------------------------------------------------------------------------------------- */
+
+/* Memory of the calling thread, aligned to 64 bytes, until its next call; NULL if there is none. */
+void *qnn_scratch(size_t bytes);
 
 /* Threads for `work` units when a thread is worth `grain` of them at least; 1..qnn_threads(). */
 int qnn_threads_for(size_t work, size_t grain);
@@ -180,7 +186,8 @@ void qnn_fill_border(const qnn_border *border, size_t row, uint64_t *image);
 
 typedef struct {
   const uint64_t *image, *panels;
-  size_t num_planes;                                    /* of the data */
+  size_t num_planes, weight_planes;                     /* of the data, of the weights (without their signs) */
+  size_t plane_words, panel_words;                      /* from one plane to the next: of the data, of the weights */
   size_t batch, out_height, out_width;                  /* output pixels; the xgemm has one row of them */
   size_t image_words, row_words, pixel_words;           /* from one output pixel to the next image, row, column */
   size_t num_filter, num_group;                         /* filters over all groups */
@@ -223,6 +230,9 @@ static inline uint32_t qnn_bits_at(const uint64_t *row, size_t start, size_t cou
 }
 
 void qnn_run_layer(const qnn_layer *layer);
+
+/* The same by tiles of bytes (layer_tiles.c); false if that is not possible, or not faster. */
+bool qnn_run_tiles(const qnn_layer *layer);
 
 /* Counts to the output (layer_output.c): what all filters share, what a panel or two need, and pixels
  * first .. first+num_pixels <= 64 of these. */

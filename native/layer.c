@@ -92,6 +92,7 @@ static void run_task(const qnn_layer *layer, const qnn_isa *isa, const cut *cut,
 }
 
 void qnn_run_layer(const qnn_layer *layer) {
+  if (qnn_run_tiles(layer)) return;
   const qnn_isa *isa = qnn_isa_active();
   const size_t num_pixels = layer->batch * layer->out_height * layer->out_width;
   const size_t k_words = layer->walk.num_segments * layer->walk.segment_words * layer->walk.num_pairs;

@@ -1,20 +1,20 @@
 /* lut_train_isa.c: the table-layer kernels of the instruction set in use. */
 #include "lut_train.h"
 
-#define QNN_ISA(isa, mr, tmr, nr, usable)                             \
-  qnn_lut_index_ukernel qnn_lut_index_ukernel__##isa;            \
-  qnn_lut_lookup_ukernel qnn_lut_lookup_ukernel__##isa;          \
-  qnn_lut_input_grad_ukernel qnn_lut_input_grad_ukernel__##isa;  \
-  qnn_lut_tree_ukernel qnn_lut_tree_ukernel__##isa;              \
-  qnn_lut_tree_grad_ukernel qnn_lut_tree_grad_ukernel__##isa;
+#define QNN_ISA(isa, base, mr, tmr, nr, tiles, usable)            \
+  qnn_lut_index_ukernel qnn_lut_index_ukernel__##base;            \
+  qnn_lut_lookup_ukernel qnn_lut_lookup_ukernel__##base;          \
+  qnn_lut_input_grad_ukernel qnn_lut_input_grad_ukernel__##base;  \
+  qnn_lut_tree_ukernel qnn_lut_tree_ukernel__##base;              \
+  qnn_lut_tree_grad_ukernel qnn_lut_tree_grad_ukernel__##base;
 #define QNN_ISA_MISSING(isa)
 #include "kernels/isa.inc"
 #undef QNN_ISA
 #undef QNN_ISA_MISSING
 
-#define QNN_ISA(isa, mr, tmr, nr, usable)                                                                   \
-  {#isa, qnn_lut_index_ukernel__##isa, qnn_lut_lookup_ukernel__##isa, qnn_lut_input_grad_ukernel__##isa, \
-   qnn_lut_tree_ukernel__##isa, qnn_lut_tree_grad_ukernel__##isa},
+#define QNN_ISA(isa, base, mr, tmr, nr, tiles, usable)                                                       \
+  {#isa, qnn_lut_index_ukernel__##base, qnn_lut_lookup_ukernel__##base, qnn_lut_input_grad_ukernel__##base,  \
+   qnn_lut_tree_ukernel__##base, qnn_lut_tree_grad_ukernel__##base},
 #define QNN_ISA_MISSING(isa)
 static const qnn_lut_isa table[] = {
 #include "kernels/isa.inc"

@@ -2,9 +2,9 @@
  * use, and a matrix product as the textbook has it. */
 #include "roofline.h"
 
-#define QNN_ISA(isa, mr, tmr, nr, usable)                 \
-  qnn_popcount_ukernel qnn_popcount_ukernel__##isa;  \
-  qnn_stream_ukernel qnn_stream_ukernel__##isa;
+#define QNN_ISA(isa, base, mr, tmr, nr, tiles, usable)  \
+  qnn_popcount_ukernel qnn_popcount_ukernel__##base;    \
+  qnn_stream_ukernel qnn_stream_ukernel__##base;
 #define QNN_ISA_MISSING(isa)
 #include "kernels/isa.inc"
 #undef QNN_ISA
@@ -16,7 +16,7 @@ typedef struct {
   qnn_stream_ukernel *stream;
 } roofline;
 
-#define QNN_ISA(isa, mr, tmr, nr, usable) {#isa, qnn_popcount_ukernel__##isa, qnn_stream_ukernel__##isa},
+#define QNN_ISA(isa, base, mr, tmr, nr, tiles, usable) {#isa, qnn_popcount_ukernel__##base, qnn_stream_ukernel__##base},
 #define QNN_ISA_MISSING(isa)
 static const roofline table[] = {
 #include "kernels/isa.inc"

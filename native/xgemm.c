@@ -11,7 +11,7 @@ qnn_status qnn_xgemm(const uint64_t *a, const uint64_t *panels, size_t rows, siz
     return QNN_BAD_SHAPE;
   const qnn_pair pair = {0, 0, false};
   const qnn_layer layer = {
-      .image = a, .panels = panels, .num_planes = 1, .batch = 1, .out_height = 1, .out_width = rows,
+      .image = a, .panels = panels, .num_planes = 1, .weight_planes = 1, .batch = 1, .out_height = 1, .out_width = rows,
       .pixel_words = k_words, .num_filter = num_filter, .num_group = 1,
       .walk = {.segments = &start, .num_segments = 1, .segment_words = k_words, .pairs = &pair, .num_pairs = 1},
       .k = k, .range = (int32_t)k, .step = 2, .is_half = !output->no_offset, .output = output, .is_nhwc = true, .y = y};

@@ -98,7 +98,7 @@ def test_native_status_of_bad_convolutions(field, value):
 @native_only
 def test_isa_table_and_selection():
     rows = {row["name"]: row for row in backend.isa_table()}
-    assert list(rows) == ["scalar", "popcnt", "avx2", "avx512", "neon"]
+    assert list(rows) == ["scalar", "popcnt", "avx2", "avx512", "amx", "neon"]
     assert rows["scalar"]["is_usable"] and backend.isa() in rows
     usable = ", ".join(name for name, row in rows.items() if row["is_usable"])
     with pytest.raises(ValueError, match="^isa=sse9 is not an instruction set of qnn; usable here: %s$" % usable):
