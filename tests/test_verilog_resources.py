@@ -4,7 +4,7 @@ import doctest
 import numpy as np
 import pytest
 from hardware import needs
-from qnn.converter.verilog import resources, synthesis
+from qnn.converter.verilog import memories, resources, synthesis
 from qnn.converter.verilog.folding import Fold
 from qnn.converter.verilog.layers import Matrix, Network, Window
 from qnn.converter.verilog.structure import Pipeline
@@ -39,19 +39,28 @@ def test_equal_and_constant_columns_of_a_memory_cost_nothing():
     assert resources.rom(table) == (2, 2, 0)
 
 
-def test_examples_in_docstrings():
-    assert doctest.testmod(resources).failed == 0
+@pytest.mark.parametrize("module", [memories, resources])
+def test_examples_in_docstrings(module):
+    assert doctest.testmod(module).failed == 0
+
+
+def test_where_memories_are_kept():
+    """Thresholds of few bits stay in LUTs; a buffer of 72 words of 32 bits does not stay in distributed RAM."""
+    assert [memories.rom(*size).style for size in ((256, 13), (260, 32), (268, 32))] == ["logic", "logic", "block"]
+    assert [memories.ram(*size, 4).style for size in ((2, 13), (2, 14), (36, 32), (72, 32))] == [
+        "logic", "distributed", "distributed", "block"]
 
 
 SMALL = [(64, 16, 4, 16), (100, 10, 5, 10), (81, 70, 7, 27), (36, 10, 2, 36, "bits", 0), (27, 64, 8, 3, "pixels"),
          (128, 32, 4, 16, "ternary")]
 LARGE = [(784, 256, 16, 49), (256, 64, 16, 16), (256, 64, 8, 32, "isometric", 3), (256, 64, 8, 32, "ternary"),
          (288, 64, 16, 36)]
+DEEP = [(768, 320, 1, 32), (2304, 256, 1, 32), (2304, 256, 4, 64), (1152, 256, 2, 32)]  # weights of 4, 9, 5, 9 RAMs' words
 
 
 @pytest.mark.slow
 @pytest.mark.verilog
-@pytest.mark.parametrize("spec, limit", [(spec, 0.15) for spec in SMALL] + [(spec, 0.05) for spec in LARGE])
+@pytest.mark.parametrize("spec, limit", [(spec, 0.15) for spec in SMALL] + [(spec, 0.05) for spec in LARGE + DEEP])
 def test_estimate(spec, limit):
     needs("yosys")
     block = unit(*spec)

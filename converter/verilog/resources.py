@@ -8,12 +8,9 @@ import math
 
 import numpy as np
 
-from . import unrolled
+from . import memories, unrolled
 from .structure import ceil_div
 
-BRAM18 = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))  # (words, bits) shapes
-RAM_LIMIT = 96  # words beyond which yosys takes block RAM
-ROM_BITS = 64 * 129  # of constants, beyond which it does: 129 is its cost of a BRAM18, 1/64 that of a bit in LUTs
 COUNTED_TERMS = 3  # up to which qnn_lanes counts bits plane by plane
 
 
@@ -29,43 +26,37 @@ def _log(number):
     return max(0, math.ceil(math.log2(number))) if number > 1 else 0
 
 
-def block_ram(words, bits):
-    """(BRAM18, words side by side) of a memory: those that lie deeper than a RAM stand beside the others.
-
-    >>> block_ram(784, 256), block_ram(2304, 128), block_ram(18432, 32)
-    ((15, 1), (18, 5), (32, 9))
-    """
-    beside = [(ceil_div(words, depth), width) for depth, width in BRAM18]
-    return min((ceil_div(count * bits, width), count) for count, width in beside)
-
-
-def choice(count):
-    """LUTs a bit of choosing one of `count` words, from 5 on as yosys makes them."""
-    return 0 if count == 1 else min(1, 0.3 * count) if count <= 4 else 3.2
-
-
 def lut_ram(words, bits):
-    """LUT sites of a distributed memory: four hold 32 x 6 or 64 x 3 bits."""
-    return 4 * ceil_div(bits, 6) if words <= 32 else 4 * ceil_div(bits, 3) * ceil_div(words, 64)
+    """LUT sites of a distributed memory, and LUTs that choose a word where it is deeper than those are."""
+    memory = memories.distributed(words, bits)
+    return memory.luts + bits * memories.choice(memory.beside)
 
 
-def ram(words, bits):
-    """(LUT, FF, BRAM18) of a memory with a registered read port."""
-    if words > RAM_LIMIT:
-        return 0, 0, block_ram(words, bits)[0]
-    return lut_ram(words, bits), bits, 0
+def ram(words, bits, is_passed=False):
+    """(LUT, FF, BRAM18) of a memory with a write port and a registered read port; is_passed: what is written to the
+    word that is read is read, which distributed RAM does behind a register of the address. Block RAM reads the next
+    address, which then takes LUTs, and the word waits beside it, chosen where the addresses are equal."""
+    memory, position = memories.ram(words, bits, 4 if is_passed else 1), _log(words)
+    if memory.style == "logic":
+        return bits * memories.choice(words), bits * words + (position if is_passed else bits), 0
+    if memory.style == "distributed":
+        return lut_ram(words, bits), position if is_passed else bits, 0
+    passing = (position + ceil_div(2 * position, 6) + 1, bits + 1) if is_passed else (0, 0)
+    return passing[0] + bits * memories.choice(memory.beside), passing[1] + _log(memory.beside), memory.brams
 
 
 def rom(contents):
     """(LUT, FF, BRAM18) of constants, (words, bits) bool, with a registered read port: bits that are equal in all words
     are one, and those that never change are none."""
-    words, bits = contents.shape
-    rams, beside = block_ram(words, bits)
-    if words * bits > ROM_BITS * rams:
-        return bits * choice(beside), 0, rams
-    columns = {column.tobytes() for column in np.ascontiguousarray(contents.T)}
-    columns -= {bytes([bit]) * words for bit in (0, 1)}
-    return len(columns) * max(1, math.ceil(words / 64)), len(columns), 0
+    words = len(contents)
+    is_live = contents.any(0) & ~contents.all(0)
+    bits = int(is_live.sum())
+    memory = memories.rom(words, bits)
+    if memory.style == "block":
+        return bits * memories.choice(memory.beside), _log(memory.beside), memory.brams
+    columns = len({column.tobytes() for column in np.ascontiguousarray(contents[:, is_live].T)})
+    table = 1 if words <= 64 else ceil_div(words, 64) + memories.choice(ceil_div(words, 256))
+    return columns * table, columns, 0
 
 
 def columns(sizes, width):
@@ -97,15 +88,17 @@ def popcount(bits, per=3):
     return ones + twos + columns([ones, twos], bits.bit_length())
 
 
-def lanes(layer, simd):
-    """LUTs of one neuron's lanes: counters plane by plane and their sum, or additions."""
+def lanes(layer, simd, beside=1):
+    """LUTs of one neuron's lanes: counters plane by plane and their sum, or additions. beside: words that its weights
+    are chosen from; 4 or 16 fill the last LUT of the choice, and what compares one of three lanes stands by itself."""
     terms, is_masked = layer.code_bits * max(1, layer.weight_bits - 1), layer.kind == "masked"
     if terms > COUNTED_TERMS:
         return terms * max(simd, 2.1 * simd - 3.5)
     is_gated = is_masked or layer.weight_bits > 1
     gates = simd * max(1, layer.weight_bits - 1) if is_masked and layer.weight_bits > 1 else 0
     adders = terms - 1 + is_masked
-    return terms * popcount(simd, 2 if is_gated else 3) + gates + adders * simd.bit_length()
+    apart = simd // 3 if beside in (4, 16) and not is_gated else 0
+    return terms * (popcount(simd, 2 if is_gated else 3) + apart) + gates + adders * simd.bit_length()
 
 
 def _mvtu(block):
@@ -114,16 +107,19 @@ def _mvtu(block):
     sf, nf = ceil_div(p["K"], simd), ceil_div(p["N"], pe)
     counters, word = _log(sf) + _log(nf) + _log(sf * nf), simd * p["CODE_BITS"]
     weights, thresholds = (rom(block.memories[p[key]]) if key in p else (0, 0, 0) for key in ("WEIGHTS", "THRESHOLDS"))
-    replay = word + (lut_ram(sf, word) if sf > 1 else 0) if nf > 1 else 0
+    beside = memories.rom(*block.memories[p["WEIGHTS"]].shape).beside
+    replay = ram(sf, word, is_passed=True) if sf > 1 and nf > 1 else (0, 0, 0)
     shared = popcount(simd) if layer.kind == "masked" else 0
     compare = max(0, levels - 1) * accum + (popcount(levels) if levels > 1 else 0)
     addition = accum if sf > 1 or levels else 0
-    lut = (min(max(10, 4.7 * counters - 29), 56) + replay + weights[0] + thresholds[0] + shared
-           + pe * (lanes(layer, simd) + addition + compare))
+    control = min(max(10, 4.7 * counters - 29), 56) + (word if nf > 1 else 0)
+    lut = (control + replay[0] + weights[0] + thresholds[0] + shared
+           + pe * (lanes(layer, simd, beside) + addition + compare))
     sums = p["SUM_BITS"] - (layer.kind == "bits")  # without the sign
     word *= 2 if sf == 1 and nf > 1 else 1  # a replay buffer of one beat is a register
-    ff = word + weights[1] + thresholds[1] + _upper(block)[1] + pe * (sums + accum) + counters + _log(nf) + 7
-    return lut, ff, weights[2] + thresholds[2]
+    ff = (word + replay[1] + weights[1] + thresholds[1] + _upper(block)[1] + pe * (sums + accum) + counters + _log(nf)
+          + 7)
+    return lut, ff, replay[2] + weights[2] + thresholds[2]
 
 
 def _upper(block):
@@ -148,12 +144,9 @@ def _window(block):
 
 def _fifo(block):
     width, depth = block.params["WIDTH"], block.params["DEPTH"]
-    if depth == 2 and 2 * width < 30:
-        return width + 9, 2 * width + 5, 0
-    if depth == 2:
-        return lut_ram(2, width) + 8, 5, 0
-    banks = ceil_div(depth, 64)
-    return 2 + 5.2 * _log(depth) + lut_ram(depth, width) + (width if banks > 1 else 0), 4 * _log(depth) + 1, 0
+    lut, ff, bram = ram(depth, width, is_passed=True)
+    control = 8 if depth == 2 else 2 + 5.2 * _log(depth)
+    return control + lut + (width if bram else 0), ff + 2 * _log(depth) + _log(depth + 1), bram
 
 
 def _width(block):
