@@ -1,4 +1,4 @@
-"""Memories: what yosys makes of words x bits: flip-flops or LUTs, distributed RAM, block RAM; the one of the least cost.
+"""Memories: what yosys makes of words x bits: logic, distributed RAM or block RAM, the one of the least cost.
 
 The cost of a RAM of `widths` bits (`depth` words at the first of them, half as many at each next), as memory_libmap of
 yosys 0.23 has it for the libraries of `synth_xilinx -family xc7`:
@@ -6,8 +6,8 @@ yosys 0.23 has it for the libraries of `synth_xilinx -family xc7`:
     beside = ceil(words / depth)                      RAMs whose outputs are chosen from
     cost   = RAMs * cost of one + (beside - 1) * bits / 2 + 2 * emulation [+ beside / 2 if written and beside > 1]
 
-against 1 a bit in flip-flops, 1/64 a bit of constants in LUTs. emulation: 1 for a read port, 3 more where a word that is
-written while it is read must be passed by. A cost that is not below that of what stands before it changes nothing.
+against 1 a bit in flip-flops, 1/64 a bit of constants in LUTs. emulation: 1 for a read port, 3 more where a word that
+is written while it is read must be passed by. Of equal costs the first is taken.
 """
 from collections import namedtuple
 

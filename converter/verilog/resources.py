@@ -55,7 +55,7 @@ def rom(contents):
     if memory.style == "block":
         return bits * memories.choice(memory.beside), _log(memory.beside), memory.brams
     columns = len({column.tobytes() for column in np.ascontiguousarray(contents[:, is_live].T)})
-    table = 1 if words <= 64 else ceil_div(words, 64) + memories.choice(ceil_div(words, 256))
+    table = 1 if words <= 64 else ceil_div(words, 64) + memories.choice(max(1, words // 256))
     return columns * table, columns, 0
 
 
@@ -117,8 +117,8 @@ def _mvtu(block):
            + pe * (lanes(layer, simd, beside) + addition + compare))
     sums = p["SUM_BITS"] - (layer.kind == "bits")  # without the sign
     word *= 2 if sf == 1 and nf > 1 else 1  # a replay buffer of one beat is a register
-    ff = (word + replay[1] + weights[1] + thresholds[1] + _upper(block)[1] + pe * (sums + accum) + counters + _log(nf)
-          + 7)
+    ff = (word + replay[1] + weights[1] + thresholds[1] + _upper(block)[1] + pe * (sums + accum) + counters + 7
+          + (_log(nf) if levels else 0))
     return lut, ff, replay[2] + weights[2] + thresholds[2]
 
 
