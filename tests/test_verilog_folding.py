@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from qnn.converter.verilog.folding import Fold, cycles, propose, read_folding
+from qnn.converter.verilog.folding import Fold, cycles, matrices, propose, read_folding
 from qnn.converter.verilog.layers import Matrix, Network, Pool, Window
 
 
@@ -46,7 +46,9 @@ def test_target_out_of_reach_is_named():
 def test_file(tmp_path):
     document = {"conv": {"PE": 4, "SIMD": 12}, "fc": {"PE": 3, "SIMD": 100, "pad": True}}
     (tmp_path / "f.json").write_text(json.dumps(document))
-    assert read_folding(tmp_path / "f.json", network()) == {"conv": Fold(4, 12), "fc": Fold(3, 100)}
+    folds = read_folding(tmp_path / "f.json", network())
+    assert folds == {"conv": Fold(4, 12), "fc": Fold(3, 100)}
+    assert {name: folds[name].to_dict(layer) for name, layer in matrices(network()).items()} == document
     assert read_folding({**document, "fc": {"style": "unrolled"}}, network())["fc"] == Fold(10, 256, "unrolled")
 
 

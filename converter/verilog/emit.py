@@ -10,6 +10,7 @@ import numpy as np
 from qnn.reference_planes import code_range
 
 from . import simulate
+from .folding import matrices
 from .structure import Verbatim, ceil_div
 from .testbench import beats, memory, testbench
 
@@ -125,7 +126,9 @@ def write(folder, pipeline, report, codes, outputs, interval, extra_modules=None
               "INPUT": input_text(pipeline), "OUTPUT": output_text(pipeline), "TABLE": indented(str(report)),
               "HOST": host_text(pipeline.network)}
     files["Makefile"], files["README.md"] = filled(MAKEFILE, values), filled(README, values)
-    files["folding.json"] = json.dumps({name: fold.to_dict() for name, fold in pipeline.folds.items()}, indent=1) + "\n"
+    layers = matrices(pipeline.network)
+    folding = {name: fold.to_dict(layers[name]) for name, fold in pipeline.folds.items()}
+    files["folding.json"] = json.dumps(folding, indent=1) + "\n"
     files["report.json"] = report_json(report)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")

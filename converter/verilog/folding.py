@@ -23,9 +23,11 @@ class Fold:
     simd: int
     style: str = "folded"
 
-    def to_dict(self):
-        """As a folding file has it."""
-        return {"PE": self.pe, "SIMD": self.simd, **({} if self.style == "folded" else {"style": self.style})}
+    def to_dict(self, layer):
+        """As a folding file has it for `layer`."""
+        style = {} if self.style == "folded" else {"style": self.style}
+        pad = {"pad": True} if layer.n % self.pe or layer.k % self.simd else {}
+        return {"PE": self.pe, "SIMD": self.simd, **pad, **style}
 
 
 def divisors(number):
