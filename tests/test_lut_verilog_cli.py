@@ -74,6 +74,18 @@ def test_trained_and_converted_checkpoints_give_the_same_files(tmp_path, capsys)
         assert path.read_bytes() == (tmp_path / "rtl_packed" / path.name).read_bytes()
 
 
+def test_pixels_are_scaled_as_in_training(prefix, tmp_path, capsys):
+    """Bytes of an npz with --scale give the vectors of the numbers that the network reads."""
+    numbers = np.load(tmp_path / "data.npz")["data"]
+    np.savez(tmp_path / "bytes.npz", data=np.rint(numbers * 255).astype(np.float32), label=np.zeros(30, np.int64))
+    scale = ["--scale", repr(1 / 255)]
+    for name, options in (("data", []), ("bytes", scale)):
+        out = str(tmp_path / ("rtl_" + name))
+        assert main(["verilog", prefix, "3", "-o", out, "--data", str(tmp_path / (name + ".npz"))] + options) == 0
+    for name in ("inputs.mem", "expected.mem"):
+        assert (tmp_path / "rtl_bytes" / name).read_bytes() == (tmp_path / "rtl_data" / name).read_bytes()
+
+
 @pytest.mark.parametrize("options, sentence", [
     (["--folding", "f.json"], "--folding does not go with this kind of network; its options are --shape"),
     (["--device", "xc9"], "unknown device 'xc9'; known: generic, xilinx, xc7z010"),

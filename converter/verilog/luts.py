@@ -26,6 +26,7 @@ OPTIONS = {"load": ("shape",), "generate": ("device", "clock_mhz", "pipeline", "
            "verify": ("simulator",)}
 VECTORS = 64  # golden samples of a design that is generated without verification
 LONG = 1000  # samples of the runs behind the first: many bits wait long for a simulator
+ROUNDED = 4e-7  # relative: v * (1 / unit) beside v / unit, three roundings of float32
 STRESS = [dict(gap=0, stall=0, seed=1), dict(gap=30, stall=50, seed=2), dict(gap=5, stall=90, seed=3),
           dict(gap=20, stall=20, resets=5, seed=4)]
 
@@ -115,16 +116,20 @@ def is_folded(network, style, interface):
 
 def codes(network, data):
     """Samples as the hardware reads them: (N, num_features) uint8, without an encoder (N, num_inputs) bool. data: the
-    numbers that the model reads. Raises ValueError for numbers that no byte stands for."""
+    numbers that the model reads; v * (1 / unit) stands for v / unit, too, where it passes the same thresholds. Raises
+    ValueError for numbers that no byte stands for."""
     rows = np.asarray(data).reshape(len(data), -1)
     if rows.shape[1] != network.num_features:
         raise ValueError("verilog: the network takes %d numbers a sample, got data of shape %s"
                          % (network.num_features, np.shape(data)))
     if network.encoder is None:
         return rows > 0.5
-    unit = np.float32(network.encoder.unit)
+    encoder, unit, rows = network.encoder, np.float32(network.encoder.unit), rows.astype(np.float32)
     found = np.clip(np.rint(rows * unit), 0, 255).astype(np.uint8)
-    if (found.astype(np.float32) / unit != rows.astype(np.float32)).any():
+    numbers = found.astype(np.float32) / unit
+    if not np.allclose(numbers, rows, rtol=ROUNDED, atol=0) or any(
+            ((rows[:, encoder.features] > level) != (numbers[:, encoder.features] > level)).any()
+            for level in encoder.thresholds):
         raise ValueError("verilog: the hardware reads bytes v for the numbers v / %g; the data have others" % unit)
     return found
 

@@ -2,10 +2,13 @@
 import json
 import sys
 
+from .inputs import add_scaling
+
 HELP = "pack the quantized layers of a trained checkpoint"
 EXAMPLES = """
 qnn convert out/lenet 20                                   writes out/binarized_lenet-symbol.json and -0020.params
 qnn convert out/lenet 20 -o out/packed --verify ../shared/data/mnist
+qnn convert out/resnet18 120 --verify ../shared/data/cifar10 --mean 125.3 123 113.9 --scale 0.016
 qnn convert --from bmxnet binarized_mnist_64bit 1 -o out/m64
 qnn convert --from bnn-pynq bnn/params/mnist/lfcW1A1 --network lfcW1A1 -o out/lfc
 """
@@ -28,6 +31,7 @@ def add_arguments(parser):
     parser.add_argument("--dataset", choices=("mnist", "cifar10", "npz"), help="what DATA is (default: detected)")
     parser.add_argument("--limit", type=int, metavar="N", help="verify on the first N samples")
     parser.add_argument("--batch-size", type=int, default=64)
+    add_scaling(parser)
     parser.add_argument("--shape", metavar="C,H,W", help="of a sample, where table layers convolve (default: of DATA)")
     parser.add_argument("--no-fuse", action="store_true", help="keep every packed layer by itself, between floats")
     parser.add_argument("--save-stages", metavar="DIR", help="write the graph behind every pass, and verify each")
@@ -51,7 +55,7 @@ def run(args):
     images, shape = None, args.shape and image_shape(args.shape)
     if args.verify:  # before anything is written
         name = "digits" if args.verify == "digits" else args.dataset or datasets.detect(args.verify)
-        images, _ = datasets.load(name, args.verify, limit=args.limit)
+        images, _ = datasets.load(name, args.verify, limit=args.limit, scale=args.scale, mean=args.mean)
         shape = shape or images.shape[1:]
     if args.save_stages:
         os.makedirs(args.save_stages, exist_ok=True)

@@ -1,12 +1,12 @@
 """qnn evaluate: accuracy and speed of a checkpoint on a dataset."""
+from .inputs import add_scaling
+
 HELP = "accuracy and speed of a checkpoint, float or packed, on a dataset"
 EXAMPLES = """
 qnn evaluate lenet 10 --data mnist/
 qnn evaluate resnet18-packed 0 --dataset cifar10 --data cifar10/ --limit 1000 --json
 qnn evaluate net 5 --data images.npz --mean 123.68 116.28 103.53 --scale 0.017
 """
-INPUTS = """mnist is 0..1 (pixel / 255), digits 0..1 (pixel / 16), cifar10 and npz of bytes 0..255; with --scale or
---mean: (pixel - mean) * scale, pixel in 0..255"""
 
 
 def add_arguments(parser):
@@ -19,9 +19,7 @@ def add_arguments(parser):
     parser.add_argument("--split", choices=("train", "test"), default="test", help="which part; npz has only one")
     parser.add_argument("--limit", metavar="N", type=int, help="only the first N images")
     parser.add_argument("--batch-size", metavar="N", type=int, default=64, help="images per forward pass")
-    inputs = parser.add_argument_group("input of the network", INPUTS)
-    inputs.add_argument("--scale", metavar="F", type=float, help="factor of every pixel")
-    inputs.add_argument("--mean", metavar="F", type=float, nargs="+", help="subtracted first: one, or per channel")
+    add_scaling(parser)
     parser.add_argument("--progress", action="store_true", help="show progress even where stderr is no terminal")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 

@@ -3,6 +3,8 @@ import json
 import os
 import sys
 
+from .inputs import add_scaling
+
 HELP = "figures: distributions of weights and activations, curves of a training"
 EXAMPLES = """
 qnn plot weights out/mlp 20 -o weights.png
@@ -29,8 +31,7 @@ def add_arguments(parser):
                       "given")
     data.add_argument("--split", choices=("train", "test"), default="train", help="which part; npz has only one")
     data.add_argument("--limit", metavar="N", type=int, default=1000, help="the first N images")
-    data.add_argument("--scale", metavar="F", type=float, help="factor of every pixel, as of qnn evaluate")
-    data.add_argument("--mean", metavar="F", type=float, nargs="+", help="subtracted first: one, or per channel")
+    add_scaling(parser)
 
 
 def run(args):

@@ -2,6 +2,8 @@
 import json
 import sys
 
+from .inputs import add_scaling
+
 HELP = "write synthesizable Verilog of a 1-bit or LUT network, with testbench, report and verification"
 EXAMPLES = """
 qnn verilog out/lfc 0 -o out/rtl --target-fps 100000 --clock-mhz 200 --verify 1000
@@ -48,6 +50,7 @@ def add_arguments(parser):
                                                        "file, or the word digits; default: random codes)")
     parser.add_argument("--dataset", choices=("mnist", "cifar10", "npz"), help="what DATA is (default: detected)")
     parser.add_argument("--split", choices=("test", "train", "all"), default="test", help="which part of DATA")
+    add_scaling(parser)
     parser.add_argument("--simulator", choices=("verilator", "iverilog"), help="default: Verilator where installed")
     parser.add_argument("--view", choices=("behavioural", "structural"),
                         help="text to simulate (default: behavioural); both compute the same, the structural one is "
@@ -78,7 +81,8 @@ def run(args):
     if args.data:
         name = "digits" if args.data == "digits" else args.dataset or datasets.detect(args.data)
         splits = ("test", "train") if args.split == "all" else (args.split,)
-        data = np.concatenate([datasets.load(name, args.data, split=split)[0] for split in splits])[:images]
+        data = np.concatenate([datasets.load(name, args.data, split, scale=args.scale, mean=args.mean)[0]
+                               for split in splits])[:images]
     if "shape" in generator.OPTIONS["load"]:
         options["load"]["shape"] = _shape(args.shape, data)
     network = generator.load(args.prefix, args.epoch, **options["load"])
