@@ -7,6 +7,8 @@
  * A piece is up to 16 pixels at equal distances: part of a row of the output. Where rows are short, pieces run on from
  * row to row across the padding, as if the output were as wide as the padded image, and what lies between rows is
  * dropped. The last piece of a run ends with it, and repeats pixels of the one before. */
+#include <stdatomic.h>
+
 #include "tiles.h"
 
 enum {
@@ -106,13 +108,29 @@ static void write_pixels(const qnn_layer *layer, const qnn_isa *isa, const cut *
   }
 }
 
-/* Spreading costs about as much as counting the bits of 20 pixels, or of 16 filters. It pays where several kernel rows
- * read the codes of a pixel, or where every pair of planes would be counted; a plain XNOR GEMM gains nothing. */
-static bool is_worth_it(const qnn_layer *layer, size_t k_words) {
-  const size_t num_pixels = layer->batch * layer->out_height * layer->out_width, pairs = layer->walk.num_pairs;
-  const bool is_shared = layer->walk.num_segments > 1;
-  return layer->num_group == 1 && layer->weight_planes <= QNN_TILE_PLANES && k_words <= most_k_words &&
-         (pairs > 1 || is_shared) && num_pixels * pairs >= 32 && layer->num_filter * pairs >= 32;
+/* Nanoseconds for each word of a panel, fitted to layers of 64 to 512 channels on a Xeon (family 6, model 167): popcounts
+ * of a pixel, tiles of a piece, the same where rows are written in parts, spreading the factors. Behind tiles the clock
+ * is lower, by a sixth there for most of a millisecond, so that the gain must be worth it. */
+static const double popcount_ns = 1.2, piece_ns = 9.6, torn_ns = 12.6, factor_ns = 35, least_gain_ns = 1e4;
+static const double least_ratio = 1.25;
+
+static atomic_bool is_forced;
+
+void qnn_force_tiles(int is_on) { atomic_store(&is_forced, is_on); }
+
+static bool can_run(const qnn_layer *layer, size_t k_words) {
+  return layer->num_group == 1 && layer->weight_planes <= QNN_TILE_PLANES && k_words <= most_k_words;
+}
+
+static bool is_worth_it(const qnn_layer *layer, const cut *cut, size_t k_words) {
+  if (atomic_load(&is_forced)) return true;
+  /* Pixels of a plain XNOR GEMM share no codes: spreading them takes what multiplying gains. */
+  if (layer->walk.num_segments == 1 && layer->walk.num_pairs == 1) return false;
+  const size_t num_pixels = layer->batch * layer->out_height * layer->out_width;
+  const double popcounts = popcount_ns * (double)num_pixels * (double)layer->walk.num_pairs;
+  const double tiles = factor_ns + (cut->width > layer->out_width ? torn_ns : piece_ns) * (double)cut->pieces;
+  const double panel_words = (double)k_words * (double)ceil_div(layer->num_filter, QNN_PANEL_FILTERS);
+  return popcounts >= least_ratio * tiles && (popcounts - tiles) * panel_words >= least_gain_ns;
 }
 
 /* Filters begin .. end at pieces first .. last; false if there is no memory for it. */
@@ -203,8 +221,9 @@ static plan plan_layer(const qnn_layer *layer, size_t k_words) {
 bool qnn_run_tiles(const qnn_layer *layer) {
   const qnn_isa *isa = qnn_isa_active();
   const size_t k_words = layer->walk.num_segments * layer->walk.segment_words;
-  if (!isa->tiles || !is_worth_it(layer, k_words)) return false;
+  if (!isa->tiles || !can_run(layer, k_words)) return false;
   const plan plan = plan_layer(layer, k_words);
+  if (!is_worth_it(layer, &plan.cut, k_words)) return false;
   bool is_done = true;
   if (plan.num_threads == 1) {  /* without a region, as in layer.c */
     for (size_t task = 0; task < plan.num_tasks; ++task) is_done = run_task(layer, isa, &plan, task) && is_done;

@@ -69,6 +69,12 @@ def select_isa(name, source="isa"):
         _check("select_isa", lib.qnn_isa_select(name.encode()))
 
 
+def force_tiles(is_on):
+    """Runs layers on matrix tiles wherever that is possible, not only where it is faster; for tests."""
+    if is_native:
+        lib.qnn_force_tiles(is_on)
+
+
 def threads():
     """Threads of a kernel: set_threads, else QNN_NUM_THREADS, OMP_NUM_THREADS, affinity; 1 in a forked child."""
     return lib.qnn_threads() if is_native else 1

@@ -1,6 +1,6 @@
-"""Layers that instruction sets with matrix tiles run by them, of every instruction set, against reference_planes.py.
+"""Layers on matrix tiles, of every instruction set (those without tiles count), against reference_planes.py.
 
-Tiles take over from some 32 pixels and filters on: every width of a row, one or several images, rows and blocks."""
+Tiles run wherever they can here: every width of a row, one or several images, rows and blocks."""
 import itertools
 
 import numpy as np
@@ -11,6 +11,13 @@ from qnn import backend, reference
 from qnn import reference_planes as planes_of
 
 BIT = (1, "bipolar")
+
+
+@pytest.fixture(autouse=True)
+def forced():
+    backend.force_tiles(True)
+    yield
+    backend.force_tiles(False)
 
 
 def bits_of(case, num_filter):

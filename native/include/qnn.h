@@ -48,7 +48,8 @@ typedef enum {
 
 typedef enum { QNN_BIPOLAR = 0, QNN_UNSIGNED = 1, QNN_SIGNED = 2, QNN_MASKED = 3 } qnn_code;
 
-/* ---- instruction sets: "scalar", "popcnt", "avx2", "avx512" (F, BW, VL, VPOPCNTDQ), "neon" -------------------------- */
+/* ---- instruction sets: "scalar", "popcnt", "avx2", "avx512" (F, BW, VL, VPOPCNTDQ), "amx" (avx512, VBMI, AMX-INT8),
+ * "neon" ----------------------------------------------------------------------------------------------------------- */
 
 size_t qnn_isa_count(void);                 /* rows of the table, slowest first */
 const char *qnn_isa_name(size_t index);     /* NULL behind the last row */
@@ -56,6 +57,7 @@ int qnn_isa_is_built(size_t index);
 int qnn_isa_is_usable(size_t index);        /* built, and this machine runs it */
 const char *qnn_isa_chosen(void);           /* the one in use: the last usable row until qnn_isa_select */
 qnn_status qnn_isa_select(const char *name);
+void qnn_force_tiles(int is_on);            /* amx: tiles wherever they can run, not only where they are faster */
 
 /* ---- threads: one parallel region per call; 1 in a forked child, where OpenMP would hang ---------------------------- */
 
