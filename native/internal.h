@@ -134,9 +134,11 @@ int qnn_threads_for(size_t work, size_t grain);
 
 /* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
-static inline size_t qnn_words_for(size_t bits) { return bits / QNN_WORD_BITS + (bits % QNN_WORD_BITS != 0); }
-
 static inline size_t qnn_min(size_t a, size_t b) { return a < b ? a : b; }
+
+static inline size_t qnn_ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
+
+static inline size_t qnn_words_for(size_t bits) { return qnn_ceil_div(bits, QNN_WORD_BITS); }
 
 /* a * b into *product; false if it does not fit. */
 static inline bool qnn_multiply(size_t a, size_t b, size_t *product) { return !__builtin_mul_overflow(a, b, product); }

@@ -17,8 +17,6 @@ enum {
   grain_words = 1 << 17           /* about 20 us of AVX-512 work; waking a thread costs a few */
 };
 
-static size_t ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
-
 /* Takes `most` of `left`, or half of it where a full piece would leave a crumb: a lone pixel runs at a fraction of the
  * speed. */
 static size_t next_piece(size_t left, size_t most) {
@@ -97,7 +95,7 @@ void qnn_run_layer(const qnn_layer *layer) {
   const size_t num_pixels = layer->batch * layer->out_height * layer->out_width;
   const size_t k_words = layer->walk.num_segments * layer->walk.segment_words * layer->walk.num_pairs;
   const size_t filters_per_group = layer->num_filter / layer->num_group;
-  const size_t filter_blocks = ceil_div(filters_per_group, isa->nr);
+  const size_t filter_blocks = qnn_ceil_div(filters_per_group, isa->nr);
 
   /* work saturates: a product that overflows is large enough for all threads */
   size_t work = 0;
@@ -109,18 +107,18 @@ void qnn_run_layer(const qnn_layer *layer) {
   if (touched < layer->pixel_words) touched = layer->pixel_words;
   size_t block = block_bytes / sizeof(uint64_t) / touched / layer->num_planes;
   block = block < tile_pixels ? tile_pixels : qnn_min(block, block_pixels);
-  size_t blocks = ceil_div(num_pixels, block), ranges = 1;
+  size_t blocks = qnn_ceil_div(num_pixels, block), ranges = 1;
   const size_t groups = qnn_bits_are_merged(layer) ? 1 : layer->num_group;
   if (num_threads > 1) {  /* equal tasks, a few for each thread: by pixels, by filters where these are few */
     const size_t wanted = 2 * (size_t)num_threads;
     if (num_pixels >= wanted * tile_pixels)
-      blocks = ceil_div(blocks, wanted) * wanted;
+      blocks = qnn_ceil_div(blocks, wanted) * wanted;
     else
-      ranges = groups < layer->num_group ? 1 : qnn_min(filter_blocks, ceil_div(wanted, blocks * groups));
+      ranges = groups < layer->num_group ? 1 : qnn_min(filter_blocks, qnn_ceil_div(wanted, blocks * groups));
   }
-  block = ceil_div(num_pixels, blocks);
-  blocks = ceil_div(num_pixels, block);
-  const cut cut = {block, groups, ceil_div(filter_blocks, ranges) * isa->nr, ranges};
+  block = qnn_ceil_div(num_pixels, blocks);
+  blocks = qnn_ceil_div(num_pixels, block);
+  const cut cut = {block, groups, qnn_ceil_div(filter_blocks, ranges) * isa->nr, ranges};
   const size_t num_tasks = blocks * groups * ranges;
 
   /* One thread does without a region: libgomp would set up a team first, 0.2 us, a tenth of a small layer. */

@@ -25,11 +25,9 @@ typedef struct {
   size_t runs, length, width, rows, pieces_of_run, pieces;
 } cut;
 
-static size_t ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
-
 static cut cut_runs(const qnn_layer *layer, size_t runs, size_t length, size_t width) {
-  const size_t pieces = ceil_div(length, QNN_TILE_ROWS);
-  const cut cut = {runs, length, width, ceil_div(length, pieces), pieces, runs * pieces * layer->batch};
+  const size_t pieces = qnn_ceil_div(length, QNN_TILE_ROWS);
+  const cut cut = {runs, length, width, qnn_ceil_div(length, pieces), pieces, runs * pieces * layer->batch};
   return cut;
 }
 
@@ -108,9 +106,10 @@ static void write_pixels(const qnn_layer *layer, const qnn_isa *isa, const cut *
   }
 }
 
-/* Nanoseconds for each word of a panel, fitted to layers of 64 to 512 channels on a Xeon (family 6, model 167): popcounts
- * of a pixel, tiles of a piece, the same where rows are written in parts, spreading the factors. Behind tiles the clock
- * is lower, by a sixth there for most of a millisecond, so that the gain must be worth it. */
+/* Nanoseconds for each word of a panel: popcounts of a pixel, tiles of a piece, the same where rows are written in
+ * parts, spreading the factors. Set by hand beside 76 measured shapes of 64 to 512 channels (Xeon, family 6, model 167),
+ * so that none that loses is taken. Behind tiles the clock is lower, by a sixth there for most of a millisecond, so that
+ * the gain must be worth it. */
 static const double popcount_ns = 1.2, piece_ns = 9.6, torn_ns = 12.6, factor_ns = 35, least_gain_ns = 1e4;
 static const double least_ratio = 1.25;
 
@@ -118,18 +117,19 @@ static atomic_bool is_forced;
 
 void qnn_force_tiles(int is_on) { atomic_store(&is_forced, is_on); }
 
-static bool can_run(const qnn_layer *layer, size_t k_words) {
-  return layer->num_group == 1 && layer->weight_planes <= QNN_TILE_PLANES && k_words <= most_k_words;
+/* Pixels of a plain XNOR GEMM share no codes: spreading them takes what multiplying gains. */
+static bool is_candidate(const qnn_layer *layer, size_t k_words) {
+  const bool is_plain = layer->walk.num_segments == 1 && layer->walk.num_pairs == 1;
+  return (!is_plain || atomic_load(&is_forced)) && layer->num_group == 1 &&
+         layer->weight_planes <= QNN_TILE_PLANES && k_words <= most_k_words;
 }
 
 static bool is_worth_it(const qnn_layer *layer, const cut *cut, size_t k_words) {
   if (atomic_load(&is_forced)) return true;
-  /* Pixels of a plain XNOR GEMM share no codes: spreading them takes what multiplying gains. */
-  if (layer->walk.num_segments == 1 && layer->walk.num_pairs == 1) return false;
   const size_t num_pixels = layer->batch * layer->out_height * layer->out_width;
   const double popcounts = popcount_ns * (double)num_pixels * (double)layer->walk.num_pairs;
   const double tiles = factor_ns + (cut->width > layer->out_width ? torn_ns : piece_ns) * (double)cut->pieces;
-  const double panel_words = (double)k_words * (double)ceil_div(layer->num_filter, QNN_PANEL_FILTERS);
+  const double panel_words = (double)k_words * (double)qnn_ceil_div(layer->num_filter, QNN_PANEL_FILTERS);
   return popcounts >= least_ratio * tiles && (popcounts - tiles) * panel_words >= least_gain_ns;
 }
 
@@ -197,7 +197,7 @@ static bool run_task(const qnn_layer *layer, const qnn_isa *isa, const plan *pla
 
 static plan plan_layer(const qnn_layer *layer, size_t k_words) {
   plan plan = {.cut = cut_pixels(layer), .ranges = 1};
-  const size_t pieces = plan.cut.pieces, filter_blocks = ceil_div(layer->num_filter, QNN_MAX_NR);
+  const size_t pieces = plan.cut.pieces, filter_blocks = qnn_ceil_div(layer->num_filter, QNN_MAX_NR);
   size_t work = 0;  /* saturates */
   if (!qnn_multiply(pieces * plan.cut.rows, layer->num_filter, &work) || !qnn_multiply(work, k_words, &work))
     work = SIZE_MAX;
@@ -205,23 +205,23 @@ static plan plan_layer(const qnn_layer *layer, size_t k_words) {
   const size_t num_threads = (size_t)plan.num_threads;
   size_t block = block_bytes / (plan.cut.rows * layer->pixel_words * QNN_WORD_BITS);
   block = block < least_block ? least_block : qnn_min(block, most_block);
-  size_t blocks = ceil_div(pieces, block);
+  size_t blocks = qnn_ceil_div(pieces, block);
   if (num_threads > 1) {  /* equal tasks: by pieces, by filters where these are few */
     if (pieces >= num_threads * least_block)
-      blocks = ceil_div(blocks, num_threads) * num_threads;
+      blocks = qnn_ceil_div(blocks, num_threads) * num_threads;
     else
-      plan.ranges = qnn_min(filter_blocks, ceil_div(num_threads, blocks));
+      plan.ranges = qnn_min(filter_blocks, qnn_ceil_div(num_threads, blocks));
   }
-  plan.block = ceil_div(ceil_div(pieces, blocks), QNN_TILE_PIECES) * QNN_TILE_PIECES;
-  plan.range = ceil_div(filter_blocks, plan.ranges) * QNN_MAX_NR;
-  plan.num_tasks = ceil_div(pieces, plan.block) * plan.ranges;
+  plan.block = qnn_ceil_div(qnn_ceil_div(pieces, blocks), QNN_TILE_PIECES) * QNN_TILE_PIECES;
+  plan.range = qnn_ceil_div(filter_blocks, plan.ranges) * QNN_MAX_NR;
+  plan.num_tasks = qnn_ceil_div(pieces, plan.block) * plan.ranges;
   return plan;
 }
 
 bool qnn_run_tiles(const qnn_layer *layer) {
   const qnn_isa *isa = qnn_isa_active();
   const size_t k_words = layer->walk.num_segments * layer->walk.segment_words;
-  if (!isa->tiles || !can_run(layer, k_words)) return false;
+  if (!isa->tiles || !is_candidate(layer, k_words)) return false;
   const plan plan = plan_layer(layer, k_words);
   if (!is_worth_it(layer, &plan.cut, k_words)) return false;
   bool is_done = true;
