@@ -181,9 +181,12 @@ def vector(build, scale):
 
 
 def scaled(build, codes, scale):
-    """codes * scale, scale being None, a number, or a tensor (1, 1)."""
+    """codes * scale, scale being None, a number, or a tensor (1, 1). MXNet's gradient of a broadcast takes as long as a
+    convolution."""
     if scale is None:
         return codes
     if isinstance(scale, float):
         return build("_mul_scalar", codes, scalar=scale)
+    if build.is_native:
+        return build("_qnn_scale", codes, build.one(scale))
     return tie(build, build("broadcast_mul", codes, vector(build, scale)), codes)

@@ -101,6 +101,8 @@ class Isometric(_Residual):
         e = gamma sum 2^-(l-1) clip(r_l, -1, 1), r_l being x minus a constant, divided by the scale."""
         size = magnitude(build, gamma)
         scale = build("_mul_scalar", build("BlockGrad", size), scalar=2.0 ** (1 - self.levels))
+        if build.is_native:
+            return [(build("_qnn_isometric", x, size, levels=self.levels), scale)]
         codes = self._codes(build, build("BlockGrad", x), scale)
         surrogate = scaled(build, self._surrogate(build, x, size), size)
         surrogate = tie(build, build("broadcast_div", surrogate, vector(build, scale)), x)

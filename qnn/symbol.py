@@ -56,6 +56,10 @@ class SymbolBuilder:
                                       attr={"__qnn_input__": key}))
         return entered
 
+    def one(self, scale):
+        """`scale`, known to be (1, 1): that of weights waits for their shape, which native operators cannot."""
+        return self("_identity_with_attr_like_rhs", scale, self("_ones", shape=(1, 1)))
+
     def call(self, function, symbol):
         """function(mx.sym, symbol): what it makes belongs to the layer, under names of its own."""
         prefix = "%s_function%d_" % (self.options.name, next(self.numbers))

@@ -173,7 +173,7 @@ size_t qnn_pool_out_width(const qnn_pool_shape *shape);
  * out: [batch][planes][out_height + 2 out_pad_h][...][words]. */
 qnn_status qnn_max_pool_bits(const uint64_t *in, const qnn_pool_shape *shape, const uint64_t *flip, uint64_t *out);
 
-/* ---- training: the clipped straight-through estimator ---------------------------------------------------------------- */
+/* ---- training: straight-through estimators, scales ----------------------------------------------------------------------- */
 
 /* Signs as one of two numbers, with explicit spatial padding, for training in float.
  * x: [outer][height][width] -> y: [outer][height + 2 pad_h][width + 2 pad_w], x < 0 ? low : high; border = pad_value. */
@@ -184,6 +184,19 @@ qnn_status qnn_sign_pad(const float *x, size_t outer, size_t height, size_t widt
  * slope: (high - low) / 2. */
 qnn_status qnn_sign_pad_grad(const float *x, const float *dy, size_t outer, size_t height, size_t width, size_t pad_h,
                              size_t pad_w, float grad_clip, float slope, float *dx);
+
+/* Codes of isometric residual binarization: s = gamma / 2^(levels-1), u = clamp(floor(x / 2s) + 2^(levels-1), 0, 2^levels - 1),
+ * codes = 2u - (2^levels - 1); NaN: 2^levels - 1. levels: 1..4, gamma > 0. */
+qnn_status qnn_isometric(const float *x, size_t n, float gamma, unsigned levels, float *codes);
+
+/* Their gradients, the equations 8 and 7 of the paper over s: r_1 = x, r_{l+1} = r_l - 2^-(l-1) gamma sign(r_l),
+ * dx = dy sum 2^(levels-l) 1[|r_l| <= 1], dgamma = sum dy / s sum 2^-(l-1) clip(r_l, -1, 1). */
+qnn_status qnn_isometric_grad(const float *x, const float *dy, size_t n, float gamma, unsigned levels, float *dx,
+                              float *dgamma);
+
+/* y = scale x; dx = scale dy, dscale = sum dy x, the same for any number of threads. */
+qnn_status qnn_scale(const float *x, size_t n, float scale, float *y);
+qnn_status qnn_scale_grad(const float *x, const float *dy, size_t n, float scale, float *dx, float *dscale);
 
 /* ---- training: layers of look-up tables (qnn/reference_lut.py) -------------------------------------------------------- */
 

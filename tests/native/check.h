@@ -28,6 +28,7 @@ size_t test_pack(void), test_flush_to_zero(void), test_thresholds(void);        
 size_t test_xgemm(void), test_conv2d(void), test_groups(void);                     /* test_layers.c */
 size_t test_planes(void);                                                          /* test_planes.c */
 size_t test_pool(void), test_pool_of_codes(void);                                  /* test_pooling.c */
+size_t test_scaled_codes(void);                                                   /* test_scaled_codes.c */
 size_t test_lut(void);                                                             /* test_lut_network.c */
 size_t test_thermometer(void), test_mean_of_groups(void);                          /* test_lut_signals.c */
 size_t test_lut_train(void), test_lut_batch_norm(void), test_lut_tables(void);     /* test_lut_train.c */
