@@ -8,14 +8,18 @@
 import re
 from math import prod
 
-from .costs import Cost
+import numpy as np
+
+from .costs import WORD_BYTES, Cost
 from .graph import entrances
 from .quantized_costs import cost_of_q_layer
+from .reference_lut import MAX_INPUTS
 
 PACKED = {"_qnn_packed_convolution": "packed QConvolution", "_qnn_packed_fully_connected": "packed QFullyConnected",
           "_qnn_bits_convolution": "bits to bits", "_qnn_float_convolution": "bits to floats"}
 BETWEEN = {"_qnn_pack": "floats to bits", "_qnn_bits_max_pool": "Pooling of bits"}
 QUANTIZED = ("QActivation", "QConvolution", "QFullyConnected")
+TABLE_BYTES = WORD_BYTES + MAX_INPUTS * np.dtype("int32").itemsize
 FLOAT = ("Convolution", "FullyConnected", "Deconvolution", "Convolution_v1")
 
 
@@ -23,11 +27,8 @@ def cost_of(node, ledger):
     """The Cost of a node, of what the Ledger has not counted yet."""
     if node.attrs.get("__qnn_op__") in QUANTIZED:
         return cost_of_q_layer(node, ledger)
-    if "__qnn_op__" in node.attrs:  # a layer of qnn.lut: float32 tables, scores and states
-        cost = Cost(node.attrs["__qnn_op__"])
-        entered = [entrance.inputs[0] for role, entrance in entrances(node).items() if role != "data"]
-        ledger.keep(cost, entered + node.inputs[1:])
-        return cost
+    if "__qnn_op__" in node.attrs:
+        return _lut(node, ledger)
     if node.op in PACKED:
         return _packed(node, ledger)
     cost = Cost(BETWEEN.get(node.op, node.op))
@@ -36,6 +37,17 @@ def cost_of(node, ledger):
         positions = ledger.shape(node.inputs[0]) if node.op == "Deconvolution" else ledger.shapes[node][0]
         cost.add_macs(prod(positions) * prod(ledger.shape(node.inputs[1])[1:]))
     ledger.keep(cost, node.inputs)
+    return cost
+
+
+def _lut(node, ledger):
+    """A layer of qnn.lut: float32 tables, scores and states, which become a table and its connections where the layer
+    gives bits (qnn/lut_files.py)."""
+    cost = Cost(node.attrs["__qnn_op__"])
+    entered = [entrance.inputs[0] for role, entrance in entrances(node).items() if role != "data"]
+    ledger.keep(cost, entered + node.inputs[1:])
+    if node.attrs.get("binarize", node.attrs.get("__qnn_binarize__")) == "True":
+        cost.bytes_packed = int(node.attrs["__qnn_num_nodes__"]) * TABLE_BYTES
     return cost
 
 

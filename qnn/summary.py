@@ -2,8 +2,9 @@
 and packed. The numbers are objects (LayerProfile, ModelProfile); tables are made from them.
 
 "Packed" is what `qnn convert --no-fuse` stores: weights of up to 8 bits on planes of 64-bit words, pad bits included,
-all the rest in 32 bits. A packed network has the same profile as the network it was made of, but for what quantizers
-train (gammas): parameters of the training graph, which are scales and thresholds in the packed one.
+nodes of look-up tables as a word and six connections, before the clean-up, all the rest in 32 bits. A packed network
+has the same profile as the network it was made of, but for what quantizers train (gammas): parameters of the training
+graph, which are scales and thresholds in the packed one.
 """
 import contextlib
 import io

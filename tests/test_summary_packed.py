@@ -164,3 +164,26 @@ def test_packed_fully_connected_without_flatten():
     packed, args, _, _ = qnn.convert(symbol, {"f_weight": mx.nd.ones((5, 70))}, is_fused=False)
     f = profile(packed, (2, 3, 70), args).layers[-1]
     assert (f.params, f.macs, f.bytes_packed, f.output_shape) == ({1: 350}, {1: 6 * 350}, 5 * 2 * 8, (2, 3, 5))
+
+
+def test_tables_take_a_word_and_six_connections_a_node():
+    """4-input nodes take the room of 6, majorities are nodes, means are none; tables that are no bits stay float32."""
+    x = qnn.sym.RealToBinary(mx.sym.Variable("data"), frame_modulation=2, name="modulate")
+    x = qnn.sym.DifferentiableLut(x, num_nodes=24, in_units=16, name="a")
+    x = qnn.sym.DifferentiableLut(x, num_nodes=12, in_units=24, n=4, name="b")
+    x = qnn.sym.AverageLut(x, num_nodes=4, in_units=12, n=3, binarize_input=False, name="majority")
+    net = qnn.sym.BinaryToReal(x, frame_integration=2, name="integrate")
+    module = mx.mod.Module(net, label_names=[])
+    module.bind([("data", (2, 16))], for_training=False)
+    module.init_params()
+    args, auxs = module.get_params()
+    before = profile(net, (2, 16), {**args, **auxs})
+    packed, packed_args, _, _ = qnn.convert(net, args, auxs, is_fused=False)
+    stored = {name: value.size * np.dtype(value.dtype).itemsize for name, value in packed_args.items()}
+    assert {row.name: row.bytes_packed for row in before.layers if row.bytes_packed} == {
+        "modulate": 2 * 4, "a": 24 * 32, "b": 12 * 32, "majority": 4 * 32}
+    assert stored["lut_tables"] + stored["lut_connections"] == 40 * 32
+    assert layer(before, "a").bytes_float == 24 * (64 + 6 + 2) * 4
+    real = qnn.sym.DifferentiableLut(mx.sym.Variable("data"), num_nodes=8, in_units=16, binary=False, name="a")
+    row = layer(profile(real, (2, 16)), "a")
+    assert row.bytes_packed == row.bytes_float
