@@ -9,9 +9,21 @@
 
 enum { block_grain = 1 << 14 };  /* node-frames that are worth a thread */
 
+static bool are_windows_valid(const qnn_lut_layer *l) {
+  if (!l->kernel_h) return true;
+  if (!l->kernel_w || !l->stride_h || !l->stride_w || l->height < l->kernel_h || l->width < l->kernel_w) return false;
+  const size_t out_height = (l->height - l->kernel_h) / l->stride_h + 1, out_width = (l->width - l->kernel_w) / l->stride_w + 1;
+  size_t inputs, inner;
+  return l->channels && qnn_multiply(l->channels, l->kernel_h, &inputs) && qnn_multiply(inputs, l->kernel_w, &inputs) &&
+         inputs == l->in_nodes && qnn_multiply(out_height, out_width, &inner) && inner == l->inner &&
+         qnn_fits(l->outer, l->channels, l->height, l->width, sizeof(float));
+}
+
 static qnn_status check(const qnn_lut_layer *layer, const float *connections) {
   if (layer->input < QNN_LUT_REAL || layer->input > QNN_LUT_HARD) return QNN_BAD_ARGUMENT;
   if (layer->n < 2 || layer->n > QNN_LUT_MAX_N || !layer->num_nodes || !layer->in_nodes) return QNN_BAD_SHAPE;
+  if (!are_windows_valid(layer)) return QNN_BAD_SHAPE;
+  if (layer->group > 1 && (layer->group > QNN_LUT_STRIP || layer->num_nodes % layer->group)) return QNN_BAD_SHAPE;
   size_t frames;
   if (!qnn_multiply(layer->outer, layer->inner, &frames) || !frames || frames > QNN_MAX_K) return QNN_BAD_SHAPE;
   if (!qnn_fits(frames, qnn_min(layer->in_nodes, QNN_MAX_K), 1, 1, 16) || layer->in_nodes > QNN_MAX_K ||
@@ -25,6 +37,7 @@ static qnn_status check(const qnn_lut_layer *layer, const float *connections) {
 
 void qnn_lut_finish(qnn_lut_pass *p) {
   free(p->wiring);
+  free(p->pixels);
   free(p->tables);
   free(p->norms);
 }
@@ -36,14 +49,17 @@ qnn_status qnn_lut_start(qnn_lut_pass *p, const float *x, const float *connectio
   *p = (qnn_lut_pass){.x = x, .weight = weight, .layer = layer, .isa = qnn_lut_isa_active(),
               .frames = layer->outer * layer->inner, .entries = (size_t)1 << layer->n,
               .is_real = layer->input == QNN_LUT_REAL};
-  p->blocks = (p->frames + QNN_LUT_BLOCK - 1) / QNN_LUT_BLOCK;
   p->num_threads = qnn_threads_for(nodes * p->frames, block_grain);
-  if ((size_t)p->num_threads > p->blocks) p->num_threads = (int)p->blocks;
+  const size_t units = layer->kernel_h ? layer->outer : qnn_ceil_div(p->frames, QNN_LUT_BLOCK);
+  if ((size_t)p->num_threads > units) p->num_threads = (int)units;
   p->wiring = malloc(nodes * layer->n * sizeof *p->wiring);
+  p->pixels = malloc((layer->kernel_h ? layer->in_nodes : 1) * sizeof *p->pixels);
   p->tables = malloc(nodes * p->entries * sizeof *p->tables);
   p->norms = malloc(nodes * sizeof *p->norms);
-  if (!p->wiring || !p->tables || !p->norms) return qnn_lut_finish(p), QNN_NO_MEMORY;
+  if (!p->wiring || !p->pixels || !p->tables || !p->norms) return qnn_lut_finish(p), QNN_NO_MEMORY;
   for (size_t i = 0; i < nodes * layer->n; ++i) p->wiring[i] = (uint32_t)connections[i];
+  for (size_t i = 0, taps = layer->kernel_h * layer->kernel_w; taps && i < layer->in_nodes; ++i)
+    p->pixels[i] = (i / taps * layer->height + i % taps / layer->kernel_w) * layer->width + i % taps % layer->kernel_w;
   float low, high;
   qnn_lut_levels(layer, &low, &high);
   for (size_t node = 0; node < nodes; ++node) {
@@ -89,15 +105,30 @@ double *qnn_lut_end_shares(const qnn_lut_pass *p, qnn_lut_share *shares, size_t 
   return sums;
 }
 
-static qnn_lut_frames frames_of(const qnn_lut_pass *p, size_t nodes, size_t block) {
-  const size_t first = block * QNN_LUT_BLOCK;
-  return (qnn_lut_frames){nodes, p->layer->inner, first, qnn_min(QNN_LUT_BLOCK, p->frames - first)};
+qnn_lut_frames qnn_lut_inputs_of(const qnn_lut_pass *p, const qnn_lut_frames *frames) {
+  qnn_lut_frames inputs = *frames;
+  inputs.nodes = p->layer->in_nodes;
+  inputs.windows = p->layer->kernel_h ? p->layer : NULL;
+  inputs.pixels = p->pixels;
+  return inputs;
 }
 
-static void load_inputs(const qnn_lut_pass *p, qnn_lut_share *s, size_t block) {
-  const qnn_lut_frames frames = frames_of(p, p->layer->in_nodes, block);
-  if (p->is_real) qnn_lut_load_clipped(p->x, &frames, s->reals);
-  else qnn_lut_load_bits(p->x, &frames, s->bits);
+static void load_inputs(const qnn_lut_pass *p, qnn_lut_share *s, const qnn_lut_frames *frames) {
+  const qnn_lut_frames inputs = qnn_lut_inputs_of(p, frames);
+  if (p->is_real) qnn_lut_load_clipped(p->x, &inputs, s->reals);
+  else qnn_lut_load_bits(p->x, &inputs, s->bits);
+}
+
+void qnn_lut_load_grads(const qnn_lut_pass *p, qnn_lut_share *s, const qnn_lut_frames *frames, size_t first, size_t count) {
+  const size_t group = p->layer->group;
+  if (group <= 1) {
+    qnn_lut_load(p->dy, frames, first, count, s->strip);
+    return;
+  }
+  const qnn_lut_frames groups = {frames->nodes / group, frames->inner, frames->first, frames->count, NULL, NULL};
+  const float size = (float)group;
+  qnn_lut_load(p->dy, &groups, first / group, count / group, s->strip);
+  for (size_t i = 0; i < count / group * QNN_LUT_BLOCK; ++i) s->strip[i] /= size;
 }
 
 void qnn_lut_index_of(const qnn_lut_pass *p, const qnn_lut_share *s, size_t node, uint8_t *index) {
@@ -114,13 +145,15 @@ void qnn_lut_y1_of(const qnn_lut_pass *p, const qnn_lut_share *s, size_t node, s
 
 /* Runs `task` on all blocks, each thread on a range of its own. */
 void qnn_lut_for_blocks(const qnn_lut_pass *p, qnn_lut_share *shares, qnn_lut_block_task *task, float *out) {
+  const size_t unit = p->layer->kernel_h ? p->layer->inner : QNN_LUT_BLOCK, units = qnn_ceil_div(p->frames, unit);
 #pragma omp parallel for schedule(static) num_threads(p->num_threads)
   for (int t = 0; t < p->num_threads; ++t) {
-    const size_t begin = p->blocks * (size_t)t / (size_t)p->num_threads;
-    const size_t end = p->blocks * (size_t)(t + 1) / (size_t)p->num_threads;
-    for (size_t block = begin; block < end; ++block) {
-      const qnn_lut_frames frames = frames_of(p, p->layer->num_nodes, block);
-      load_inputs(p, &shares[t], block);
+    const size_t begin = units * (size_t)t / (size_t)p->num_threads * unit;
+    const size_t end = qnn_min(units * (size_t)(t + 1) / (size_t)p->num_threads * unit, p->frames);
+    for (size_t first = begin; first < end; first += QNN_LUT_BLOCK) {
+      const qnn_lut_frames frames = {p->layer->num_nodes, p->layer->inner, first, qnn_min(QNN_LUT_BLOCK, end - first),
+                                     NULL, NULL};
+      load_inputs(p, &shares[t], &frames);
       task(p, &shares[t], &frames, out);
     }
   }

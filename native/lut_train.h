@@ -83,14 +83,20 @@ float qnn_lut_output(float y1, const qnn_lut_layer *layer, const qnn_lut_norm *n
 
 /* ---- frames in and out of blocks (lut_train_frames.c) --------------------------------------------------------------- */
 
-/* [outer][nodes][inner] floats, of which frames first .. first+count go through a block. */
+/* [outer][nodes][inner] floats, of which frames first .. first+count go through a block. windows: NULL, or the layer whose
+ * images these floats are, read as windows; pixels: where in an image the inputs of its first window lie. */
 typedef struct {
   size_t nodes, inner, first, count;
+  const qnn_lut_layer *windows;
+  const size_t *pixels;
 } qnn_lut_frames;
 
 /* Rows node .. node+num_nodes of a block, num_nodes <= QNN_LUT_STRIP; lanes behind `count` become 0. */
 void qnn_lut_load(const float *x, const qnn_lut_frames *frames, size_t node, size_t num_nodes, float *rows);
 void qnn_lut_store(const float *rows, const qnn_lut_frames *frames, size_t node, size_t num_nodes, float *x);
+
+/* Adds rows to the pixels that they are of. */
+void qnn_lut_add_windows(const float *rows, const qnn_lut_frames *frames, size_t node, size_t num_nodes, float *x);
 
 /* All rows of a block: as bits x > 0.5, or clipped to 0..1. */
 void qnn_lut_load_bits(const float *x, const qnn_lut_frames *frames, uint8_t *rows);
@@ -102,10 +108,11 @@ typedef struct {
   const float *x, *weight, *dy;
   const qnn_lut_layer *layer;
   const qnn_lut_isa *isa;
-  size_t frames, blocks, entries;
+  size_t frames, entries;
   int num_threads;
   bool is_real;
   uint32_t *wiring;           /* [num_nodes][n] */
+  size_t *pixels;             /* [in_nodes], of windows */
   float *tables;              /* [num_nodes][entries]: y1 at the corners, or the entries for real inputs */
   qnn_lut_norm *norms;        /* [num_nodes] */
 } qnn_lut_pass;
@@ -131,7 +138,18 @@ void qnn_lut_set_norms(qnn_lut_pass *p, const float *stats);
 qnn_lut_share *qnn_lut_new_shares(const qnn_lut_pass *p, size_t width, bool has_dx);
 /* Adds all sums up, in the order of the threads, into memory of the caller's, and frees the rest. */
 double *qnn_lut_end_shares(const qnn_lut_pass *p, qnn_lut_share *shares, size_t width);
-/* Runs `task` on all blocks, their inputs loaded, each thread on a range of its own. */
+qnn_lut_frames qnn_lut_inputs_of(const qnn_lut_pass *p, const qnn_lut_frames *frames);
+/* Nodes that go through a strip together: whole groups. */
+static inline size_t qnn_lut_strip_of(const qnn_lut_layer *layer) {
+  return layer->group > 1 ? QNN_LUT_STRIP / layer->group * layer->group : QNN_LUT_STRIP;
+}
+/* Gradients of nodes first .. first+count, or of their groups, into the strip; that of node first+i is in row i / group. */
+void qnn_lut_load_grads(const qnn_lut_pass *p, qnn_lut_share *s, const qnn_lut_frames *frames, size_t first, size_t count);
+static inline const float *qnn_lut_grad_row(const qnn_lut_pass *p, const qnn_lut_share *s, size_t i) {
+  return s->strip + (p->layer->group > 1 ? i / p->layer->group : i) * QNN_LUT_BLOCK;
+}
+
+/* Runs `task` on all blocks, their inputs loaded, each thread on a range of its own: of images, where windows overlap. */
 void qnn_lut_for_blocks(const qnn_lut_pass *p, qnn_lut_share *shares, qnn_lut_block_task *task, float *out);
 
 /* Of one node in the block that is loaded: indices of bits, y1 of real inputs. */

@@ -9,13 +9,14 @@
 /* Per node and index: how often, and the sum of dy. */
 static void add_histograms(const qnn_lut_pass *p, qnn_lut_share *s, const qnn_lut_frames *frames, float *unused) {
   (void)unused;
-  for (size_t first = 0; first < p->layer->num_nodes; first += QNN_LUT_STRIP) {
-    const size_t count = qnn_min(QNN_LUT_STRIP, p->layer->num_nodes - first);
-    qnn_lut_load(p->dy, frames, first, count, s->strip);
+  const size_t strip = qnn_lut_strip_of(p->layer);
+  for (size_t first = 0; first < p->layer->num_nodes; first += strip) {
+    const size_t count = qnn_min(strip, p->layer->num_nodes - first);
+    qnn_lut_load_grads(p, s, frames, first, count);
     for (size_t i = 0; i < count; ++i) {
       uint8_t index[QNN_LUT_BLOCK];
       float bins[2][QNN_LUT_ENTRIES][2] = {{{0}}};  /* two, as neighbours often have one index */
-      const float *dy = s->strip + i * QNN_LUT_BLOCK;
+      const float *dy = qnn_lut_grad_row(p, s, i);
       qnn_lut_index_of(p, s, first + i, index);
       for (size_t f = 0; f < frames->count; ++f) bins[f % 2][index[f]][0] += 1.0f, bins[f % 2][index[f]][1] += dy[f];
       double *sums = s->sums + (first + i) * 2 * p->entries;
@@ -30,12 +31,13 @@ static void add_histograms(const qnn_lut_pass *p, qnn_lut_share *s, const qnn_lu
 /* dxn = gamma dy where y2 is inside (0, 1); sums of dxn and of dxn (y1 - mean). */
 static void add_grads(const qnn_lut_pass *p, qnn_lut_share *s, const qnn_lut_frames *frames, float *unused) {
   (void)unused;
-  for (size_t first = 0; first < p->layer->num_nodes; first += QNN_LUT_STRIP) {
-    const size_t count = qnn_min(QNN_LUT_STRIP, p->layer->num_nodes - first);
-    qnn_lut_load(p->dy, frames, first, count, s->strip);
+  const size_t strip = qnn_lut_strip_of(p->layer);
+  for (size_t first = 0; first < p->layer->num_nodes; first += strip) {
+    const size_t count = qnn_min(strip, p->layer->num_nodes - first);
+    qnn_lut_load_grads(p, s, frames, first, count);
     for (size_t i = 0; i < count; ++i) {
       const qnn_lut_norm *norm = &p->norms[first + i];
-      const float *dy = s->strip + i * QNN_LUT_BLOCK;
+      const float *dy = qnn_lut_grad_row(p, s, i);
       float y1[QNN_LUT_BLOCK];
       qnn_lut_y1_of(p, s, first + i, frames->count, y1);
       double *sums = s->sums + 2 * (first + i);
@@ -78,16 +80,16 @@ static void table_grad(qnn_lut_pass *p, size_t node, const double *sums, bool ha
 }
 
 static void write_input_grads(const qnn_lut_pass *p, qnn_lut_share *s, const qnn_lut_frames *frames, float *dx) {
-  const size_t n = p->layer->n, in_nodes = p->layer->in_nodes;
+  const size_t n = p->layer->n, in_nodes = p->layer->in_nodes, strip = qnn_lut_strip_of(p->layer);
   float low, high;
   qnn_lut_levels(p->layer, &low, &high);
   if (dx) memset(s->dx, 0, in_nodes * QNN_LUT_BLOCK * sizeof *s->dx);
-  for (size_t first = 0; first < p->layer->num_nodes; first += QNN_LUT_STRIP) {
-    const size_t count = qnn_min(QNN_LUT_STRIP, p->layer->num_nodes - first);
-    qnn_lut_load(p->dy, frames, first, count, s->strip);
+  for (size_t first = 0; first < p->layer->num_nodes; first += strip) {
+    const size_t count = qnn_min(strip, p->layer->num_nodes - first);
+    qnn_lut_load_grads(p, s, frames, first, count);
     for (size_t i = 0; i < count; ++i) {
       const size_t node = first + i;
-      const float *table = p->tables + node * p->entries, *dy = s->strip + i * QNN_LUT_BLOCK, *rows[QNN_LUT_MAX_N];
+      const float *table = p->tables + node * p->entries, *dy = qnn_lut_grad_row(p, s, i), *rows[QNN_LUT_MAX_N];
       float *grads[QNN_LUT_MAX_N];
       for (size_t k = 0; k < n; ++k) {
         const size_t at = p->wiring[node * n + k] * (size_t)QNN_LUT_BLOCK;
@@ -106,9 +108,10 @@ static void write_input_grads(const qnn_lut_pass *p, qnn_lut_share *s, const qnn
     }
   }
   if (!dx) return;
-  const qnn_lut_frames inputs = {in_nodes, frames->inner, frames->first, frames->count};
+  const qnn_lut_frames inputs = qnn_lut_inputs_of(p, frames);
   for (size_t node = 0; node < in_nodes; node += QNN_LUT_STRIP)
-    qnn_lut_store(s->dx + node * QNN_LUT_BLOCK, &inputs, node, qnn_min(QNN_LUT_STRIP, in_nodes - node), dx);
+    (inputs.windows ? qnn_lut_add_windows : qnn_lut_store)(s->dx + node * QNN_LUT_BLOCK, &inputs, node,
+                                                           qnn_min(QNN_LUT_STRIP, in_nodes - node), dx);
 }
 
 static qnn_status binary_backward(qnn_lut_pass *p, bool has_stats_grad, float *dx, float *dweight) {
@@ -155,6 +158,7 @@ qnn_status qnn_lut_train_backward(const float *x, const float *connections, cons
   qnn_status status = qnn_lut_start(&p, x, connections, weight, layer);
   if (status != QNN_OK) return status;
   p.dy = dy;
+  if (dx && layer->kernel_h) memset(dx, 0, layer->outer * layer->channels * layer->height * layer->width * sizeof *dx);
   qnn_lut_set_norms(&p, stats);
   const bool has_stats_grad = layer->batch_norm && is_training;
   status = (p.is_real ? real_backward : binary_backward)(&p, has_stats_grad, dx, dweight);

@@ -57,9 +57,26 @@ static qnn_status batch_stats(const qnn_lut_pass *p, float *stats) {
   return QNN_OK;
 }
 
+/* Rows of nodes become rows of groups: sums in the order of the nodes, as qnn_mean_of_groups has them. */
+static void group_rows(const qnn_lut_layer *layer, size_t num_groups, size_t count, float *rows) {
+  const size_t group = layer->group;
+  const float size = (float)group, half = size / 2;
+  for (size_t g = 0; g < num_groups; ++g) {
+    const float *from = rows + g * group * QNN_LUT_BLOCK;
+    float *to = rows + g * QNN_LUT_BLOCK;
+    for (size_t f = 0; f < count; ++f) {
+      float sum = from[f];
+      for (size_t i = 1; i < group; ++i) sum += from[i * QNN_LUT_BLOCK + f];
+      to[f] = layer->is_majority ? (sum > half ? 1.0f : 0.0f) : sum / size;
+    }
+  }
+}
+
 static void write_outputs(const qnn_lut_pass *p, qnn_lut_share *s, const qnn_lut_frames *frames, float *y) {
-  for (size_t first = 0; first < p->layer->num_nodes; first += QNN_LUT_STRIP) {
-    const size_t count = qnn_min(QNN_LUT_STRIP, p->layer->num_nodes - first);
+  const size_t strip = qnn_lut_strip_of(p->layer), group = p->layer->group > 1 ? p->layer->group : 1;
+  const qnn_lut_frames outputs = {p->layer->num_nodes / group, frames->inner, frames->first, frames->count, NULL, NULL};
+  for (size_t first = 0; first < p->layer->num_nodes; first += strip) {
+    const size_t count = qnn_min(strip, p->layer->num_nodes - first);
     for (size_t i = 0; i < count; ++i) {
       const size_t node = first + i;
       float *row = s->strip + i * QNN_LUT_BLOCK;
@@ -72,7 +89,8 @@ static void write_outputs(const qnn_lut_pass *p, qnn_lut_share *s, const qnn_lut
         p->isa->lookup(p->tables + node * p->entries, p->layer->n, index, qnn_lut_whole_lanes(frames->count), row);
       }
     }
-    qnn_lut_store(s->strip, frames, first, count, y);
+    if (group > 1) group_rows(p->layer, count / group, frames->count, s->strip);
+    qnn_lut_store(s->strip, &outputs, first / group, count / group, y);
   }
 }
 

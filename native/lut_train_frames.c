@@ -43,9 +43,52 @@ static void transpose(const float *restrict from, size_t from_stride, size_t row
                  ((frames)->first + at) % (frames)->inner, true);                                                      \
        at += length)
 
+/* For every run of frames whose windows lie side by side in a row of an image: `at` in the block, `offset` of the window's
+ * first pixel from the first of the input's plane in image 0, `length`. */
+#define FOR_WINDOW_RUNS(frames, l, out_width)                                                                          \
+  for (size_t at = 0, length, offset;                                                                                  \
+       at < (frames)->count &&                                                                                         \
+       (length = qnn_min((frames)->count - at, (out_width) - ((frames)->first + at) % (frames)->inner % (out_width)),  \
+        offset = ((frames)->first + at) / (frames)->inner * (l)->channels * (l)->height * (l)->width +                 \
+                 ((frames)->first + at) % (frames)->inner / (out_width) * (l)->stride_h * (l)->width +                 \
+                 ((frames)->first + at) % (frames)->inner % (out_width) * (l)->stride_w, true);                        \
+       at += length)
+
+static size_t out_width_of(const qnn_lut_layer *l) { return (l->width - l->kernel_w) / l->stride_w + 1; }
+
+static void load_windows(const float *x, const qnn_lut_frames *frames, size_t node, size_t num_nodes, float *rows) {
+  const qnn_lut_layer *l = frames->windows;
+  const size_t out_width = out_width_of(l), step = l->stride_w;
+  FOR_WINDOW_RUNS(frames, l, out_width)
+    for (size_t i = 0; i < num_nodes; ++i) {
+      const float *from = x + offset + frames->pixels[node + i];
+      float *restrict to = rows + i * QNN_LUT_BLOCK + at;
+      if (step == 1)
+        for (size_t f = 0; f < length; ++f) to[f] = from[f];
+      else
+        for (size_t f = 0; f < length; ++f) to[f] = from[f * step];
+    }
+}
+
+void qnn_lut_add_windows(const float *rows, const qnn_lut_frames *frames, size_t node, size_t num_nodes, float *x) {
+  const qnn_lut_layer *l = frames->windows;
+  const size_t out_width = out_width_of(l), step = l->stride_w;
+  FOR_WINDOW_RUNS(frames, l, out_width)
+    for (size_t i = 0; i < num_nodes; ++i) {
+      const float *restrict from = rows + i * QNN_LUT_BLOCK + at;
+      float *to = x + offset + frames->pixels[node + i];
+      if (step == 1)
+        for (size_t f = 0; f < length; ++f) to[f] += from[f];
+      else
+        for (size_t f = 0; f < length; ++f) to[f * step] += from[f];
+    }
+}
+
 void qnn_lut_load(const float *x, const qnn_lut_frames *frames, size_t node, size_t num_nodes, float *rows) {
   assert(num_nodes <= QNN_LUT_STRIP && frames->count <= QNN_LUT_BLOCK);
-  if (frames->inner == 1) {
+  if (frames->windows) {
+    load_windows(x, frames, node, num_nodes, rows);
+  } else if (frames->inner == 1) {
     transpose(x + frames->first * frames->nodes + node, frames->nodes, frames->count, num_nodes, rows, QNN_LUT_BLOCK);
   } else {
     FOR_RUNS(frames)
@@ -67,7 +110,26 @@ void qnn_lut_store(const float *rows, const qnn_lut_frames *frames, size_t node,
       memcpy(x + offset + (node + i) * frames->inner, rows + i * QNN_LUT_BLOCK + at, length * sizeof *x);
 }
 
+static void load_window_bits(const float *x, const qnn_lut_frames *frames, uint8_t *rows) {
+  const qnn_lut_layer *l = frames->windows;
+  const size_t out_width = out_width_of(l), step = l->stride_w;
+  FOR_WINDOW_RUNS(frames, l, out_width)
+    for (size_t i = 0; i < frames->nodes; ++i) {
+      const float *from = x + offset + frames->pixels[i];
+      uint8_t *restrict to = rows + i * QNN_LUT_BLOCK + at;
+      if (step == 1)
+        for (size_t f = 0; f < length; ++f) to[f] = from[f] > 0.5f;
+      else
+        for (size_t f = 0; f < length; ++f) to[f] = from[f * step] > 0.5f;
+    }
+  for (size_t i = 0; i < frames->nodes; ++i) memset(rows + i * QNN_LUT_BLOCK + frames->count, 0, QNN_LUT_BLOCK - frames->count);
+}
+
 void qnn_lut_load_bits(const float *x, const qnn_lut_frames *frames, uint8_t *rows) {
+  if (frames->windows) {
+    load_window_bits(x, frames, rows);
+    return;
+  }
   float strip[QNN_LUT_STRIP * QNN_LUT_BLOCK];
   for (size_t node = 0; node < frames->nodes; node += QNN_LUT_STRIP) {
     const size_t num_nodes = qnn_min(QNN_LUT_STRIP, frames->nodes - node);

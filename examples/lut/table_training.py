@@ -79,7 +79,7 @@ def batches(args, images, labels, is_training=False):
 
 
 def fit(args, network, images, labels, metric):
-    """Trains and returns the module. network: see the module."""
+    """Trains; returns the module, which runs the fused symbol, and the symbol. network: see the module."""
     (images, labels), validation = hold_out(images, labels, VALIDATION)
     images, labels = images[:args.limit], labels[:args.limit]
     begin_epoch, steps = args.load_epoch or 0, len(images) // args.batch_size
@@ -87,31 +87,36 @@ def fit(args, network, images, labels, metric):
     if args.schedule == "cosine":
         scheduler = mx.lr_scheduler.CosineScheduler(steps * args.epochs, base_lr=args.lr, final_lr=args.lr / 100)
         options.update(lr_scheduler=scheduler, begin_num_update=steps * begin_epoch)
-    arg_params = aux_params = None
     if args.load_epoch is None:
         symbol, arg_params, aux_params = network(args)
-        module = mx.mod.Module(symbol)
     else:
-        module = mx.mod.Module.load(args.model_prefix, args.load_epoch, load_optimizer_states=True)
-    checkpoint = mx.callback.module_checkpoint(module, args.model_prefix, save_optimizer_states=True)
+        symbol, arg_params, aux_params = mx.model.load_checkpoint(args.model_prefix, args.load_epoch)
+    module = mx.mod.Module(qnn.lut.fuse(symbol))
+    if args.load_epoch is not None:
+        module._preload_opt_states = "%s-%04d.states" % (args.model_prefix, args.load_epoch)  # as Module.load does
+
+    def checkpoint(epoch, _, arg_params, aux_params):
+        mx.model.save_checkpoint(args.model_prefix, epoch + 1, symbol, arg_params, aux_params)
+        module.save_optimizer_states("%s-%04d.states" % (args.model_prefix, epoch + 1))
+
     module.fit(batches(args, images, labels, is_training=True),
                eval_data=batches(args, *validation), eval_metric=metric, optimizer="lutadam",
                optimizer_params=options, arg_params=arg_params, aux_params=aux_params, begin_epoch=begin_epoch,
                num_epoch=args.epochs, kvstore=None,
                batch_end_callback=mx.callback.Speedometer(args.batch_size, args.disp_batches),
                epoch_end_callback=checkpoint if args.model_prefix else None)
-    return module
+    return module, symbol
 
 
-def prune(args, module, images):
+def prune(args, module, symbol, images):
     """Prunes the network of a trained module by some of its training images."""
-    params, report = qnn.lut.prune(module.symbol, *module.get_params(), images[:PRUNED_BY], args.prune)
+    params, report = qnn.lut.prune(symbol, *module.get_params(), images[:PRUNED_BY], args.prune)
     module.set_params(params, module.get_params()[1])
     for name, row in report.items():
         logging.info("pruned %s: %d of %d inputs, %.2f %% of the bits", name, row["dropped"], row["inputs"],
                      100 * row["changed"])
     if args.model_prefix:
-        mx.model.save_checkpoint(args.model_prefix + "-pruned", args.epochs, module.symbol, *module.get_params())
+        mx.model.save_checkpoint(args.model_prefix + "-pruned", args.epochs, symbol, *module.get_params())
 
 
 def main(description, networks, default, dataset, add_arguments=None):
@@ -128,9 +133,9 @@ def main(description, networks, default, dataset, add_arguments=None):
     metric = "mse" if args.network == "autoencoder" else "acc"
     start = time.time()
     images, labels = datasets.load(dataset, args.data, "train", scale=1 / 255)
-    module = fit(args, networks[args.network], images, labels, metric)
+    module, symbol = fit(args, networks[args.network], images, labels, metric)
     if args.prune is not None:
-        prune(args, module, images)
+        prune(args, module, symbol, images)
     minutes = (time.time() - start) / 60
     name, value = module.score(batches(args, *datasets.load(dataset, args.data, "test", scale=1 / 255)), metric)[0]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20

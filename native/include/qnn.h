@@ -218,6 +218,11 @@ typedef struct {
   int batch_norm;             /* y2 = ((y1 - mean) rstd) gamma + beta, rstd = 1 / sqrt(max(var, 1e-5)) */
   int binarize;               /* y = y2 > 0.5, else y2 clipped to 0..1 */
   float gamma, beta;
+  size_t group;               /* 0 and 1: y are the nodes; else y: [outer][num_nodes / group][inner], means of neighbours */
+  int is_majority;            /* or bits, more than group/2 of the nodes (which are bits) */
+  /* kernel_h 0: none; else x: [outer][channels][height][width], whose windows are the frames: inner = out_height * out_width,
+   * input (c kernel_h + i) kernel_w + j of a frame is pixel (i, j) of channel c of its window */
+  size_t channels, height, width, kernel_h, kernel_w, stride_h, stride_w;
 } qnn_lut_layer;
 
 /* connections: [num_nodes][n] whole numbers below in_nodes, as floats; weight: [num_nodes][2^n], entry i where input j is

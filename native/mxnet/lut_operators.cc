@@ -2,6 +2,9 @@
  *
  *   _qnn_lut(data, weight, connections[, mode, moving_mean, moving_var]; ...)  ->  y, stats
  *
+ * Two things that qnn/lut/fuse.py puts into it: with `kernel` and `stride`, data are images (N, C, H, W), of which it reads
+ * windows; with `group`, y is the mean, or with `is_majority` the majority, of so many neighbouring nodes.
+ *
  * connections, moving_mean, moving_var and the weight of an is_fixed layer are auxiliary states: saved with the network,
  * never trained. MXNet knows those by "mutated" inputs, of which only the moving statistics are ever written. An operator
  * cannot see whether it trains: `mode` is Dropout of a one, which is 1 in inference and 0 or 2 in training. `stats` is
@@ -26,7 +29,7 @@ enum { kData, kWeight, kConnections, kMode, kMean, kVar };
 
 MXReturnValue lut_parse(const Attributes &attributes, int *num_in, int *num_out) {
   check_known(attributes, kLut, {"num_nodes", "in_nodes", "n", "input", "batch_norm", "binarize", "lut_binarize",
-              "clip_weight", "gamma", "beta", "momentum", "data_grad", "is_fixed"});
+              "clip_weight", "gamma", "beta", "momentum", "data_grad", "is_fixed", "group", "is_majority", "kernel", "stride"});
   *num_in = flag(attributes, "batch_norm") ? 6 : 3;
   *num_out = 2;
   return MX_SUCCESS;
@@ -48,7 +51,37 @@ qnn_lut_layer layer_of(const Attributes &attributes) {
   layer.binarize = flag(attributes, "binarize");
   layer.gamma = static_cast<float>(number(attributes, "gamma", 0.3));
   layer.beta = static_cast<float>(number(attributes, "beta", 0.5));
+  layer.group = static_cast<size_t>(number(attributes, "group", 1));
+  layer.is_majority = flag(attributes, "is_majority");
+  if (layer.group == 0 || layer.num_nodes % layer.group)
+    fail(std::string(kLut) + " needs a group that divides num_nodes, got " + text(attributes, "group", ""));
   return layer;
+}
+
+/* Fills in what the shape of the data says. */
+template <typename Dims>
+void set_data(const Attributes &attributes, const Dims &shape, qnn_lut_layer *layer) {
+  layer->outer = static_cast<size_t>(shape[0]);
+  layer->inner = 1;
+  const std::vector<size_t> kernel = sizes(attributes, "kernel", 2, 0), stride = sizes(attributes, "stride", 2, 1);
+  if (kernel[0] == 0) {
+    for (size_t i = 2; i < shape.size(); ++i) layer->inner *= static_cast<size_t>(shape[i]);
+    return;
+  }
+  layer->channels = static_cast<size_t>(shape[1]);
+  layer->height = static_cast<size_t>(shape[2]), layer->width = static_cast<size_t>(shape[3]);
+  layer->kernel_h = kernel[0], layer->kernel_w = kernel[1];
+  layer->stride_h = stride[0], layer->stride_w = stride[1];
+}
+
+/* (OH, OW) of the windows. */
+Shape windows_of(const qnn_lut_layer &layer, const Shape &data) {
+  if (!layer.kernel_w || !layer.stride_h || !layer.stride_w || layer.height < layer.kernel_h || layer.width < layer.kernel_w ||
+      layer.channels * layer.kernel_h * layer.kernel_w != layer.in_nodes)
+    fail(std::string(kLut) + " reads windows of " + std::to_string(layer.kernel_h) + "x" + std::to_string(layer.kernel_w) +
+         " pixels, " + std::to_string(layer.in_nodes) + " inputs, of data of shape " + shown(data));
+  return {static_cast<unsigned>((layer.height - layer.kernel_h) / layer.stride_h + 1),
+          static_cast<unsigned>((layer.width - layer.kernel_w) / layer.stride_w + 1)};
 }
 
 MXReturnValue lut_types(const Attributes &attributes, std::vector<int> *in, std::vector<int> *out) {
@@ -60,10 +93,15 @@ MXReturnValue lut_types(const Attributes &attributes, std::vector<int> *in, std:
 
 MXReturnValue lut_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
   check_inputs(lut_parse, attributes, in->size(), kLut);
-  const qnn_lut_layer layer = layer_of(attributes);
+  qnn_lut_layer layer = layer_of(attributes);
   Shape shape = (*in)[kData];
   check_data_shape(shape, kLut);
-  if (shape.size() < 2 || shape[1] != layer.in_nodes)
+  if (text(attributes, "kernel", "").size()) {
+    if (shape.size() != 4) fail(std::string(kLut) + " with a kernel needs data of shape (N, C, H, W), got " + shown(shape));
+    set_data(attributes, shape, &layer);
+    const Shape windows = windows_of(layer, shape);
+    std::copy(windows.begin(), windows.end(), shape.begin() + 2);
+  } else if (shape.size() < 2 || shape[1] != layer.in_nodes)
     fail(std::string(kLut) + " needs data of shape (frames, " + std::to_string(layer.in_nodes) + ", ...), got " + shown(shape) +
          "; in_units is the number of input nodes");
   const unsigned nodes = static_cast<unsigned>(layer.num_nodes), n = static_cast<unsigned>(layer.n);
@@ -74,7 +112,7 @@ MXReturnValue lut_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
     set_shape(&(*in)[kMean], {nodes}, kLut, "moving_mean");
     set_shape(&(*in)[kVar], {nodes}, kLut, "moving_var");
   }
-  shape[1] = nodes;
+  shape[1] = static_cast<unsigned>(layer.num_nodes / layer.group);
   (*out)[0] = shape;
   (*out)[1] = {2, nodes};
   return MX_SUCCESS;
@@ -99,8 +137,9 @@ void check_connections(const float *connections, const qnn_lut_layer &layer) {
 /* in: all inputs of forward. */
 qnn_lut_layer layer_of(const Attributes &attributes, const MXTensor &data, const float *connections) {
   qnn_lut_layer layer = layer_of(attributes);
-  layer.outer = static_cast<size_t>(data.shape[0]);
-  layer.inner = inner_of(data.shape);
+  set_data(attributes, data.shape, &layer);
+  if (layer.kernel_h)
+    layer.inner = ((layer.height - layer.kernel_h) / layer.stride_h + 1) * ((layer.width - layer.kernel_w) / layer.stride_w + 1);
   check_connections(connections, layer);
   return layer;
 }

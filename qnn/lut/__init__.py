@@ -10,6 +10,7 @@ layers, modulation, spatial: what the layers compute; connections: wirings; fron
 from . import layers, modulation, spatial
 from .convolution import Convolution2d, Convolution2dBlock
 from .front import gluon_layer, ndarray_layer, symbol_layer
+from .fuse import fuse
 from .optimizer import LutAdam, clamp
 from .options import modes
 from .prune import prune
@@ -17,5 +18,5 @@ from .tables import harden, wiring_of
 
 KINDS = {kind.op: kind for kind in layers.LAYERS + modulation.LAYERS + spatial.LAYERS}
 
-__all__ = ["KINDS", "Convolution2d", "Convolution2dBlock", "LutAdam", "clamp", "gluon_layer", "harden", "modes",
+__all__ = ["KINDS", "Convolution2d", "Convolution2dBlock", "LutAdam", "clamp", "fuse", "gluon_layer", "harden", "modes",
            "ndarray_layer", "prune", "symbol_layer", "wiring_of"]

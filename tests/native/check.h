@@ -32,5 +32,6 @@ size_t test_scaled_codes(void);                                                 
 size_t test_lut(void);                                                             /* test_lut_network.c */
 size_t test_thermometer(void), test_mean_of_groups(void);                          /* test_lut_signals.c */
 size_t test_lut_train(void), test_lut_batch_norm(void), test_lut_tables(void);     /* test_lut_train.c */
+size_t test_lut_windows(void);                                                     /* test_lut_windows.c */
 
 #endif

@@ -13,7 +13,8 @@ static const struct {
     {"groups", test_groups}, {"thresholds", test_thresholds}, {"pool", test_pool}, {"lut", test_lut},
     {"planes", test_planes}, {"pool of codes", test_pool_of_codes},
     {"thermometer", test_thermometer}, {"mean of groups", test_mean_of_groups}, {"lut train", test_lut_train},
-    {"lut batch norm", test_lut_batch_norm}, {"lut tables", test_lut_tables}, {"scaled codes", test_scaled_codes}};
+    {"lut batch norm", test_lut_batch_norm}, {"lut tables", test_lut_tables}, {"lut windows", test_lut_windows},
+    {"scaled codes", test_scaled_codes}};
 
 static size_t report(const char *group, const char *isa, size_t num_bad) {
   printf("%s %s %s", num_bad ? "FAIL" : "PASS", isa, group);
