@@ -25,7 +25,7 @@ ISA_FLAGS = {
         "popcnt": ["-mpopcnt"],
         "avx2": ["-mavx2"],
         "avx512": AVX512,
-        "amx": AVX512 + ["-mavx512vbmi", "-mamx-tile", "-mamx-int8"],
+        "amx": AVX512 + ["-mavx512vbmi", "-mamx-tile", "-mamx-int8", "-mamx-bf16"],
     },
     "aarch64": {"scalar": [], "neon": []},
 }

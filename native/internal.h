@@ -108,6 +108,7 @@ typedef struct {
 } qnn_lut_kernels;
 
 typedef struct qnn_tiles qnn_tiles;  /* tiles.h */
+typedef struct qnn_bf16_tiles qnn_bf16_tiles;  /* bf16_tiles.h */
 
 typedef struct {
   const char *name;
@@ -120,6 +121,7 @@ typedef struct {
   qnn_threshold_ukernel *threshold;
   const qnn_lut_kernels *lut;
   const qnn_tiles *tiles;     /* NULL: none */
+  const qnn_bf16_tiles *bf16; /* NULL: none */
 } qnn_isa;
 
 const qnn_isa *qnn_isa_active(void);

@@ -272,6 +272,12 @@ from .backend_images import (  # noqa: E402, F401
     pack_weights,
 )
 from .backend_lut import lut_backward, lut_forward, lut_tables  # noqa: E402, F401
+from .backend_train import (  # noqa: E402, F401
+    conv2d_grad_data,
+    conv2d_grad_weight,
+    conv2d_train,
+    has_fast_training,
+)
 
 if os.environ.get("QNN_ISA"):
     select_isa(os.environ["QNN_ISA"], "QNN_ISA")

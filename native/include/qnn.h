@@ -48,7 +48,8 @@ typedef enum {
 
 typedef enum { QNN_BIPOLAR = 0, QNN_UNSIGNED = 1, QNN_SIGNED = 2, QNN_MASKED = 3 } qnn_code;
 
-/* ---- instruction sets: "scalar", "popcnt", "avx2", "avx512" (F, BW, VL, VPOPCNTDQ), "amx" (avx512, VBMI, AMX-INT8),
+/* ---- instruction sets: "scalar", "popcnt", "avx2", "avx512" (F, BW, VL, VPOPCNTDQ), "amx" (avx512, VBMI, AMX-INT8 and
+ * -BF16),
  * "neon" ----------------------------------------------------------------------------------------------------------- */
 
 size_t qnn_isa_count(void);                 /* rows of the table, slowest first */
@@ -197,6 +198,23 @@ qnn_status qnn_isometric_grad(const float *x, const float *dy, size_t n, float g
 /* y = scale x; dx = scale dy, dscale = sum dy x, the same for any number of threads. */
 qnn_status qnn_scale(const float *x, size_t n, float scale, float *y);
 qnn_status qnn_scale_grad(const float *x, const float *dy, size_t n, float scale, float *dx, float *dscale);
+
+/* ---- training: convolution of codes, in float32 (qnn/reference_train.py) ------------------------------------------------ */
+
+/* The sums of products of Convolution and its gradients. Data and weights must be numbers of bfloat16, of 8 significant
+ * bits, as codes of up to 8 bits and their halves are: on instruction sets with tiles of bfloat16 the rest of their
+ * digits is cut off. Bias and gradients are any float32. Sums are float32: those of codes are exact up to 2^24.
+ * x: [batch][channels][height][width]; weight: [num_filter][channels][kernel_h][kernel_w]; bias: [num_filter], NULL: none;
+ * y: [batch][num_filter][out_height][out_width]. num_group is 1, padding counts as 0. */
+qnn_status qnn_train_conv2d(const float *x, const float *weight, const float *bias, const qnn_conv2d_shape *shape,
+                            float *y);
+
+/* dy: the shape of y, dx: of x, dweight: of weight, dbias: of bias. */
+qnn_status qnn_train_conv2d_grad_data(const float *dy, const float *weight, const qnn_conv2d_shape *shape, float *dx);
+qnn_status qnn_train_conv2d_grad_weight(const float *x, const float *dy, const qnn_conv2d_shape *shape, float *dweight);
+qnn_status qnn_train_conv2d_grad_bias(const float *dy, const qnn_conv2d_shape *shape, float *dbias);
+
+int qnn_train_conv2d_is_fast(void);         /* the instruction set in use has tiles of bfloat16 */
 
 /* ---- training: layers of look-up tables (qnn/reference_lut.py) -------------------------------------------------------- */
 

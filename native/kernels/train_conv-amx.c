@@ -1,0 +1,247 @@
+/* train_conv-amx.c: AMX on bfloat16: 512 products a cycle, where float32 has 32. */
+#include <immintrin.h>
+
+#include "../bf16_tiles.h"
+
+/* As in tiles-amx.c: gcc's own do not say which memory they read. */
+#define LOAD_TILE(tile, from) \
+  __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile : : "r"(from), "r"((size_t)QNN_ROW_BYTES) : "memory")
+#define LOAD_CONFIG(config) __asm__ volatile("ldtilecfg %0" : : "m"(config))
+
+enum { sums_of_tile = QNN_LANES * QNN_LANES };
+
+/* Rows become columns. */
+static inline __attribute__((always_inline)) void transpose(__m512i r[16]) {
+  __m512i s[16];
+#pragma GCC unroll 8
+  for (size_t i = 0; i < 16; i += 2) {
+    s[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    s[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (size_t i = 0; i < 16; i += 4) {
+    r[i] = _mm512_unpacklo_epi64(s[i], s[i + 2]);
+    r[i + 1] = _mm512_unpackhi_epi64(s[i], s[i + 2]);
+    r[i + 2] = _mm512_unpacklo_epi64(s[i + 1], s[i + 3]);
+    r[i + 3] = _mm512_unpackhi_epi64(s[i + 1], s[i + 3]);
+  }
+#pragma GCC unroll 4
+  for (size_t i = 0; i < 4; ++i) {
+    s[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+    s[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xDD);
+    s[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+    s[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xDD);
+  }
+#pragma GCC unroll 4
+  for (size_t i = 0; i < 4; ++i) {
+    r[i] = _mm512_shuffle_i32x4(s[i], s[i + 8], 0x88);
+    r[i + 8] = _mm512_shuffle_i32x4(s[i], s[i + 8], 0xDD);
+    r[i + 4] = _mm512_shuffle_i32x4(s[i + 4], s[i + 12], 0x88);
+    r[i + 12] = _mm512_shuffle_i32x4(s[i + 4], s[i + 12], 0xDD);
+  }
+}
+
+static inline __mmask16 first(size_t count) { return (__mmask16)((1u << qnn_min(count, 16)) - 1); }
+
+/* What the first term leaves; nothing of infinity and NaN. */
+static inline __m512i rest_of(__m512i x) {
+  const __m512i head = _mm512_and_si512(x, _mm512_set1_epi32((int)0xFFFF0000));
+  const __mmask16 is_finite = _mm512_cmplt_epu32_mask(_mm512_slli_epi32(x, 1), _mm512_set1_epi32((int)0xFF000000));
+  return _mm512_castps_si512(_mm512_maskz_sub_ps(is_finite, _mm512_castsi512_ps(x), _mm512_castsi512_ps(head)));
+}
+
+/* Term `term` of both as pairs of bfloat16. */
+static inline __m512i pairs_of(__m512i even, __m512i odd, size_t term) {
+  for (size_t i = 0; i < term; ++i) {
+    even = rest_of(even);
+    odd = rest_of(odd);
+  }
+  return _mm512_mask_blend_epi16(0xAAAAAAAA, _mm512_srli_epi32(even, 16), odd);
+}
+
+static void interleave(const float *even, const float *odd, size_t step, size_t num_even, size_t num_odd,
+                       size_t num_pixels, size_t terms, uint8_t *to, size_t pixel_bytes, size_t term_bytes) {
+  for (size_t p = 0; p < num_pixels; p += QNN_LANES, to += QNN_LANES * pixel_bytes) {
+    const size_t count = qnn_min(num_pixels - p, QNN_LANES);
+    const __mmask16 mask = first(count);
+    for (size_t term = 0; term < terms; ++term) {
+      __m512i r[16];
+#pragma GCC unroll 16
+      for (size_t i = 0; i < 16; ++i) {
+        const __m512i none = _mm512_setzero_si512();
+        const __m512i a = i < num_even ? _mm512_maskz_loadu_epi32(mask, even + i * step + p) : none;
+        const __m512i b = i < num_odd ? _mm512_maskz_loadu_epi32(mask, odd + i * step + p) : none;
+        r[i] = pairs_of(a, b, term);
+      }
+      transpose(r);
+      uint8_t *at = to + term * term_bytes;
+#pragma GCC unroll 16
+      for (size_t i = 0; i < 16; ++i)
+        if (i < count) _mm512_store_si512(at + i * pixel_bytes, r[i]);
+    }
+  }
+}
+
+static void pack(const float *weight, size_t channels, size_t channel_step, size_t num_filter, size_t filter_step,
+                 uint8_t *to) {
+  const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  const __m512i places = _mm512_mullo_epi32(lanes, _mm512_set1_epi32((int)filter_step));
+  const __mmask16 mask = first(num_filter);
+  for (size_t c = 0; c < QNN_CHUNK; c += 2, to += QNN_ROW_BYTES) {
+    __m512i pair[2];
+    for (size_t i = 0; i < 2; ++i)
+      pair[i] = c + i < channels ? _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), mask, places,
+                                                               weight + (c + i) * channel_step, sizeof *weight)
+                                 : _mm512_setzero_si512();
+    _mm512_store_si512(to, pairs_of(pair[0], pair[1], 0));
+  }
+}
+
+/* Tiles 0, 1: sums of the first 16 images, 2, 3: of the others; 4 and 5: their codes; 6 and 7: factors. */
+static void start(size_t images) {
+  struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+  } config = {.palette = 1};
+  assert(images >= 1 && images <= 2 * QNN_LANES);
+  const size_t ahead = qnn_min(images, QNN_LANES), behind = images > QNN_LANES ? images - QNN_LANES : QNN_LANES;
+  for (size_t i = 0; i < 8; ++i) {
+    config.row_bytes[i] = QNN_ROW_BYTES;
+    config.rows[i] = (uint8_t)(i > 5 ? QNN_LANES : i < 2 || i == 4 ? ahead : behind);
+  }
+  LOAD_CONFIG(config);
+}
+
+static void stop(void) { _tile_release(); }
+
+/* two_images: more than 16 of them. The first three are constants where this is called. */
+static inline __attribute__((always_inline)) void run(const bool two_images, const bool two_blocks, const size_t terms,
+                                                      const qnn_tap_walk *walk, const uint8_t *codes,
+                                                      const qnn_taps *rows, const qnn_taps *columns,
+                                                      const uint8_t *factors, float *sums) {
+  const size_t images = walk->images, blocks = two_blocks ? 2 : 1, pitch = sums_of_tile * sizeof *sums;
+  const size_t tap_bytes = walk->chunks * blocks * QNN_TILE_BYTES;
+  _tile_zero(0);
+  if (two_blocks) _tile_zero(1);
+  if (two_images) _tile_zero(2);
+  if (two_images && two_blocks) _tile_zero(3);
+  for (size_t i = 0; i < rows->count; ++i) {
+    const uint8_t *row = codes + (rows->source + i * (size_t)rows->source_step) * walk->row_bytes;
+    const size_t row_tap = (rows->tap + i * rows->tap_step) * walk->kernel_w;
+    for (size_t j = 0; j < columns->count; ++j) {
+      const uint8_t *a = row + (columns->source + j * (size_t)columns->source_step) * walk->pixel_bytes;
+      const uint8_t *b = factors + (row_tap + columns->tap + j * columns->tap_step) * tap_bytes;
+      for (size_t k = 0; k < walk->chunks; ++k, b += blocks * QNN_TILE_BYTES) {
+        LOAD_TILE(6, b);
+        if (two_blocks) LOAD_TILE(7, b + QNN_TILE_BYTES);
+#pragma GCC unroll 3
+        for (size_t term = 0; term < terms; ++term, a += images * QNN_ROW_BYTES) {
+          LOAD_TILE(4, a);
+          _tile_dpbf16ps(0, 4, 6);
+          if (two_blocks) _tile_dpbf16ps(1, 4, 7);
+          if (!two_images) continue;
+          LOAD_TILE(5, a + QNN_TILE_BYTES);
+          _tile_dpbf16ps(2, 5, 6);
+          if (two_blocks) _tile_dpbf16ps(3, 5, 7);
+        }
+      }
+    }
+  }
+  float *const other = sums + images * sums_of_tile;
+  _tile_stored(0, sums, pitch);
+  if (two_blocks) _tile_stored(1, other, pitch);
+  if (two_images) _tile_stored(2, sums + QNN_LANES * sums_of_tile, pitch);
+  if (two_images && two_blocks) _tile_stored(3, other + QNN_LANES * sums_of_tile, pitch);
+}
+
+/* A function for each, as in tiles-amx.c. */
+typedef void variant(const qnn_tap_walk *walk, const uint8_t *codes, const qnn_taps *rows, const qnn_taps *columns,
+                     const uint8_t *factors, float *sums);
+#define VARIANT(name, ...)                                                                                    \
+  static void name(const qnn_tap_walk *walk, const uint8_t *codes, const qnn_taps *rows,                      \
+                   const qnn_taps *columns, const uint8_t *factors, float *sums) {                            \
+    run(__VA_ARGS__, walk, codes, rows, columns, factors, sums);                                              \
+  }
+VARIANT(one_by_one, false, false, 1)
+VARIANT(one_by_two, false, true, 1)
+VARIANT(two_by_one, true, false, 1)
+VARIANT(two_by_two, true, true, 1)
+VARIANT(one_by_one_terms, false, false, QNN_TERMS)
+VARIANT(one_by_two_terms, false, true, QNN_TERMS)
+VARIANT(two_by_one_terms, true, false, QNN_TERMS)
+VARIANT(two_by_two_terms, true, true, QNN_TERMS)
+
+static void multiply(const qnn_tap_walk *walk, size_t blocks, const uint8_t *codes, const qnn_taps *rows,
+                     const qnn_taps *columns, const uint8_t *factors, float *sums) {
+  static variant *const variants[2][2][2] = {
+      {{one_by_one, one_by_two}, {two_by_one, two_by_two}},
+      {{one_by_one_terms, one_by_two_terms}, {two_by_one_terms, two_by_two_terms}}};
+  assert((blocks == 1 || blocks == 2) && (walk->terms == 1 || walk->terms == QNN_TERMS));
+  variants[walk->terms > 1][walk->images > QNN_LANES][blocks > 1](walk, codes, rows, columns, factors, sums);
+}
+
+static void write(const float *sums, size_t num_pixels, size_t num_filter, const float *bias, float *y, size_t plane) {
+  const __mmask16 mask = first(num_pixels);
+  __m512i r[16];
+#pragma GCC unroll 16
+  for (size_t i = 0; i < 16; ++i) r[i] = _mm512_load_si512(sums + i * QNN_LANES);
+  transpose(r);
+#pragma GCC unroll 16
+  for (size_t f = 0; f < 16; ++f) {
+    if (f >= num_filter) continue;
+    const __m512 x = _mm512_castsi512_ps(r[f]);
+    _mm512_mask_storeu_ps(y + f * plane, mask, bias ? _mm512_add_ps(x, _mm512_set1_ps(bias[f])) : x);
+  }
+}
+
+/* Tiles 0, 1: sums of a block of filters, 2, 3: of the next; 4 and 5: gradients; 6 and 7: codes. */
+static inline __attribute__((always_inline)) void run_pixels(const bool two_filters, const bool two_channels,
+                                                             const qnn_pixel_walk *walk, float *sums, size_t step) {
+  _Alignas(64) float part[4][sums_of_tile];
+  _tile_zero(0);
+  if (two_channels) _tile_zero(1);
+  if (two_filters) _tile_zero(2);
+  if (two_filters && two_channels) _tile_zero(3);
+  for (size_t i = 0; i < walk->rows; ++i) {
+    const uint8_t *a = walk->gradients + i * walk->gradient_row, *b = walk->codes + i * walk->code_row;
+    for (size_t j = 0; j < walk->columns; ++j, a += walk->gradient_pixel, b += walk->code_pixel) {
+      LOAD_TILE(6, b);
+      if (two_channels) LOAD_TILE(7, b + QNN_TILE_BYTES);
+#pragma GCC unroll 3
+      for (size_t term = 0; term < QNN_TERMS; ++term) {
+        LOAD_TILE(4, a + term * QNN_TILE_BYTES);
+        _tile_dpbf16ps(0, 4, 6);
+        if (two_channels) _tile_dpbf16ps(1, 4, 7);
+        if (!two_filters) continue;
+        LOAD_TILE(5, a + (QNN_TERMS + term) * QNN_TILE_BYTES);
+        _tile_dpbf16ps(2, 5, 6);
+        if (two_channels) _tile_dpbf16ps(3, 5, 7);
+      }
+    }
+  }
+  _tile_stored(0, part[0], QNN_ROW_BYTES);
+  if (two_channels) _tile_stored(1, part[1], QNN_ROW_BYTES);
+  if (two_filters) _tile_stored(2, part[2], QNN_ROW_BYTES);
+  if (two_filters && two_channels) _tile_stored(3, part[3], QNN_ROW_BYTES);
+  for (size_t i = 0; i < 4; ++i) {
+    if ((i / 2 && !two_filters) || (i % 2 && !two_channels)) continue;
+    float *to = sums + i / 2 * step + i % 2 * sums_of_tile;
+    for (size_t k = 0; k < sums_of_tile; ++k) to[k] += part[i][k];
+  }
+}
+
+static void accumulate(const qnn_pixel_walk *walk, size_t filter_blocks, size_t channel_blocks, float *sums,
+                       size_t block_step) {
+  assert(filter_blocks >= 1 && filter_blocks <= 2 && channel_blocks >= 1 && channel_blocks <= 2);
+  if (filter_blocks == 2 && channel_blocks == 2)
+    run_pixels(true, true, walk, sums, block_step);
+  else if (filter_blocks == 2)
+    run_pixels(true, false, walk, sums, block_step);
+  else if (channel_blocks == 2)
+    run_pixels(false, true, walk, sums, block_step);
+  else
+    run_pixels(false, false, walk, sums, block_step);
+}
+
+const qnn_bf16_tiles qnn_bf16_tiles__amx = {interleave, pack, start, stop, multiply, write, accumulate};
