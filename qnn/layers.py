@@ -197,8 +197,10 @@ def convolution(build, data, weight, bias, options):
     border = o.border if any(o.pad) else 0
 
     def product(*operands):
-        out = build("Convolution", *operands, no_bias=len(operands) < 3, pad=o.pad, **geometry)
-        return build("Reshape", out, shape=(-2,))
+        arguments = dict(geometry, pad=o.pad, no_bias=len(operands) < 3)
+        if _is_tiled(build, o):
+            return build("_qnn_convolution", *operands, **arguments)
+        return build("Reshape", build("Convolution", *operands, **arguments), shape=(-2,))
 
     codes = data_terms(build, data, o.act_quantizer, border, _share(o))
     weights = [(_operands(build, bias, each, o, rank, border), scale)
@@ -208,6 +210,14 @@ def convolution(build, data, weight, bias, options):
         return build.leave(total)
     magnitudes = _magnitudes_of_windows(build, data, weight, o, geometry) if o.scaling == "xnor" else None
     return build.leave(_scale_and_bias(build, total, out, weight, bias, o, rank, (1, -1) + (1,) * rank, magnitudes))
+
+
+def _is_tiled(build, options):
+    """True where tiles of bfloat16 multiply: they hold codes of up to 8 bits, their halves, and their sums with a
+    border."""
+    return (build.is_native and backend.has_fast_training() and len(options.kernel) == 2 and options.num_group == 1
+            and all(quantizer.code is not None and quantizer.term_bits <= 8
+                    for quantizer in (options.act_quantizer, options.weight_quantizer)))
 
 
 def _magnitudes_of_windows(build, data, weight, options, geometry):
