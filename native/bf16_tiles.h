@@ -27,19 +27,27 @@ typedef struct {
   ptrdiff_t source_step;
 } qnn_taps;
 
+/* A tap of a row that exists: the source's codes, and the number of its first column's tap. */
+typedef struct {
+  const uint8_t *codes;
+  size_t tap;
+} qnn_row;
+
 /* Codes of an image's pixel: [chunk of 32 channels][term][image][32]. Factors: [tap][chunk][block of 16 filters][16][16][2]. */
 typedef struct {
   size_t images;              /* 1..32 */
   size_t chunks, terms;       /* terms: 1 or QNN_TERMS */
-  size_t row_bytes, pixel_bytes, kernel_w;
+  size_t pixel_bytes, num_rows;
+  const qnn_row *rows;
 } qnn_tap_walk;
 
-/* Pixels of the output and the inputs that one tap multiplies. Gradients: [block of 16 filters][term][16 filters][32 images];
+/* Pixels of the output and the inputs that one tap multiplies: groups of 32 images, rows, columns.
+ * Gradients: [block of 16 filters][term][16 filters][32 images];
  * codes: [block of 16 channels][16 pairs of images][16 channels][2]. */
 typedef struct {
-  size_t rows, columns;
+  size_t groups, rows, columns;
   const uint8_t *gradients, *codes;
-  size_t gradient_row, gradient_pixel, code_row, code_pixel;  /* steps in bytes */
+  size_t gradient_group, gradient_row, gradient_pixel, code_group, code_row, code_pixel;  /* steps in bytes */
 } qnn_pixel_walk;
 
 struct qnn_bf16_tiles {
@@ -54,14 +62,17 @@ struct qnn_bf16_tiles {
   void (*start)(size_t images);
   void (*stop)(void);
   /* One output pixel, one or two blocks of filters: sums[block][image][.. 16 pixels][16 filters]. */
-  void (*multiply)(const qnn_tap_walk *walk, size_t blocks, const uint8_t *codes, const qnn_taps *rows,
-                   const qnn_taps *columns, const uint8_t *factors, float *sums);
-  /* sums[16 pixels][16 filters] + bias (NULL: none) -> y[filter * plane + pixel]. */
-  void (*write)(const float *sums, size_t num_pixels, size_t num_filter, const float *bias, float *y, size_t plane);
-  /* Adds the products of all pixels, one or two blocks of filters and of channels:
+  void (*multiply)(const qnn_tap_walk *walk, size_t blocks, const qnn_taps *columns, const uint8_t *factors,
+                   float *sums);
+  /* sums[16 pixels][16 filters] + bias (NULL: none) -> y[filter * plane + pixel], past the caches if is_far. */
+  void (*write)(const float *sums, size_t num_pixels, size_t num_filter, const float *bias, bool is_far, float *y,
+                size_t plane);
+  /* Products of all pixels, one or two blocks of filters and of channels, added to what is there unless is_first:
    * sums[filter block * block_step + channel block * 256 + filter * 16 + channel]. */
-  void (*accumulate)(const qnn_pixel_walk *walk, size_t filter_blocks, size_t channel_blocks, float *sums,
-                     size_t block_step);
+  void (*accumulate)(const qnn_pixel_walk *walk, size_t filter_blocks, size_t channel_blocks, bool is_first,
+                     float *sums, size_t block_step);
+  /* sums[tap * tap_step + channel] -> y[channel * num_taps + tap], up to 16 channels. */
+  void (*scatter)(const float *sums, size_t tap_step, size_t num_taps, size_t channels, float *y);
 };
 
 extern const qnn_bf16_tiles qnn_bf16_tiles__amx;

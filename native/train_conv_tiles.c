@@ -2,9 +2,10 @@
  * the same with other taps: of the data's pixel i, tap k sees the gradient at (i + pad - k dilate) / stride, where that
  * is whole.
  *
- *   task (OpenMP):  up to 32 images  x  band of rows of the output (what it reads stays in L2)
- *     filters:      two blocks of 16 (their factors too)
- *       16 pixels:  their sums stay in L1 until they are written out, plane by plane
+ *   task (OpenMP):   up to 32 images (gradient: 16)  x  stripe of rows of the output
+ *     band of rows:  what it reads stays in L2, in a ring of rows
+ *       filters:     two blocks of 16 (their factors stay there, too)
+ *         16 pixels: their sums, until they are written out, plane by plane
  *
  * A pixel of the output reads those taps that exist: nothing is padded, and no zeros lie between strided pixels. Every
  * thread count gives the same bits. */
@@ -13,8 +14,8 @@
 #include "train_conv.h"
 
 enum {
-  group_images = 2 * QNN_LANES,
-  band_bytes = 1 << 20,         /* codes of a band */
+  band_bytes = 3 << 19,         /* codes that a band reads */
+  far_bytes = 1 << 22,          /* an output that no cache keeps */
   most_bytes = 1 << 24,         /* codes of one row of the output, before a group takes fewer images */
   grain_products = 1 << 22
 };
@@ -26,15 +27,27 @@ typedef struct {
   size_t batch, channels, num_filter;           /* that are read, and written */
   qnn_axis rows, columns;
   bool is_gradient;                             /* reads outputs, writes inputs */
+  bool is_far;
   size_t terms, chunks;
   uint8_t *factors;                             /* [pair of blocks][tap][chunk][block] tiles */
 } pass;
 
+/* A task is a group of images and a stripe of rows of what is written; a thread goes through it in bands. */
 typedef struct {
-  size_t images, band, bands, num_tasks;
-  size_t source_bytes, thread_bytes;
+  size_t images, stripe, stripes, band, ring, num_tasks;
+  size_t ring_bytes, thread_bytes;
   int num_threads;
 } plan;
+
+/* What a thread works on: row r of the source lies at r % ring. */
+typedef struct {
+  size_t image, images, ring;
+  uint8_t *codes;
+  float *sums;
+  qnn_taps *columns;
+  qnn_row *rows;
+  qnn_tap_walk walk;
+} group;
 
 static size_t read_length(const pass *p, const qnn_axis *axis) { return p->is_gradient ? axis->out_length : axis->length; }
 
@@ -64,96 +77,131 @@ static qnn_taps taps_at(const qnn_axis *axis, bool is_gradient, size_t at) {
   return taps;
 }
 
-/* Rows that rows first .. last of the output read. */
+/* Rows that rows first .. last of the output read, and some that they skip: both ends rise with these. */
 static qnn_span sources_of(const pass *p, size_t first, size_t last) {
-  qnn_span span = {SIZE_MAX, 0};
-  for (size_t row = first; row < last; ++row) {
-    const qnn_taps taps = taps_at(&p->rows, p->is_gradient, row);
-    if (!taps.count) continue;
-    const size_t end = taps.source + (taps.count - 1) * (size_t)taps.source_step;
-    const size_t low = qnn_min(taps.source, end), high = taps.source + end - low;
-    span.first = qnn_min(span.first, low);
-    if (span.last < high + 1) span.last = high + 1;
+  const qnn_axis *axis = &p->rows;
+  const size_t reach = (axis->kernel - 1) * axis->dilate, length = read_length(p, axis);
+  size_t low, high;  /* from the padding on */
+  if (p->is_gradient) {
+    low = qnn_ceil_div(first + axis->pad < reach ? 0 : first + axis->pad - reach, axis->stride);
+    high = (last - 1 + axis->pad) / axis->stride + 1;
+  } else {
+    low = first * axis->stride < axis->pad ? 0 : first * axis->stride - axis->pad;
+    high = (last - 1) * axis->stride + reach + 1;
+    high = high < axis->pad ? 0 : high - axis->pad;
   }
-  if (span.first > span.last) span.first = span.last;
+  high = qnn_min(high, length);
+  const qnn_span span = {qnn_min(low, high), high};
   return span;
 }
 
 /* An odd number of cache lines: neighbours do not share a set. */
 static size_t pixel_bytes(const pass *p, size_t images) { return (p->chunks * p->terms * images | 1) * QNN_ROW_BYTES; }
 
-static size_t bytes_of_band(const pass *p, size_t images, size_t first, size_t last) {
-  const qnn_span span = sources_of(p, first, last);
-  return (span.last - span.first) * read_length(p, &p->columns) * pixel_bytes(p, images);
+static size_t row_bytes(const pass *p, size_t images) { return read_length(p, &p->columns) * pixel_bytes(p, images); }
+
+/* Most rows that a band reads. */
+static size_t rows_of_band(const pass *p, size_t band) {
+  const qnn_axis *axis = &p->rows;
+  const size_t reach = (axis->kernel - 1) * axis->dilate;
+  const size_t rows = p->is_gradient ? (band - 1 + reach) / axis->stride + 1 : (band - 1) * axis->stride + reach + 1;
+  return qnn_min(rows, read_length(p, axis));
 }
 
 static plan plan_pass(const pass *p) {
-  const size_t height = write_length(p, &p->rows), width = write_length(p, &p->columns), middle = height / 2;
-  plan plan = {.images = qnn_min(p->batch, group_images), .band = 1};
-  while (plan.images > 1 && bytes_of_band(p, plan.images, middle, middle + 1) > most_bytes) plan.images /= 2;
-  while (plan.band < height && bytes_of_band(p, plan.images, 0, plan.band + 1) <= band_bytes) ++plan.band;
+  const size_t height = write_length(p, &p->rows), width = write_length(p, &p->columns);
+  /* With more terms, a tile of factors meets enough codes of 16 images. */
+  plan plan = {.images = qnn_min(p->batch, p->terms > 1 ? QNN_LANES : 2 * QNN_LANES), .band = 1};
+  while (plan.images > 1 && rows_of_band(p, 1) * row_bytes(p, plan.images) > most_bytes) plan.images /= 2;
+  while (plan.band < height && rows_of_band(p, plan.band + 1) * row_bytes(p, plan.images) <= band_bytes) ++plan.band;
   size_t work = p->batch * p->num_filter * height * width;
   if (!qnn_multiply(work, p->channels * p->rows.kernel * p->columns.kernel, &work)) work = SIZE_MAX;
   plan.num_threads = qnn_threads_for(work, grain_products);
-  const size_t groups = qnn_ceil_div(p->batch, plan.images), least = qnn_ceil_div((size_t)plan.num_threads, groups);
-  plan.bands = qnn_ceil_div(height, plan.band);
-  if (plan.bands < least) plan.bands = qnn_min(least, height);
-  plan.band = qnn_ceil_div(height, plan.bands);
-  plan.bands = qnn_ceil_div(height, plan.band);
-  plan.num_tasks = groups * plan.bands;
-  for (size_t row = 0; row < height; row += plan.band) {
-    const size_t bytes = bytes_of_band(p, plan.images, row, qnn_min(row + plan.band, height));
-    if (plan.source_bytes < bytes) plan.source_bytes = bytes;
-  }
-  const size_t rest = 2 * plan.images * QNN_TILE_BYTES + width * sizeof(qnn_taps);
-  plan.thread_bytes = qnn_ceil_div(plan.source_bytes + rest, QNN_ROW_BYTES) * QNN_ROW_BYTES;
+  const size_t groups = qnn_ceil_div(p->batch, plan.images);
+  plan.stripes = qnn_min(qnn_ceil_div((size_t)plan.num_threads, groups), height);
+  plan.stripe = qnn_ceil_div(height, plan.stripes);
+  plan.stripes = qnn_ceil_div(height, plan.stripe);
+  plan.band = qnn_min(plan.band, plan.stripe);
+  plan.ring = rows_of_band(p, plan.band);
+  plan.num_tasks = groups * plan.stripes;
+  plan.ring_bytes = plan.ring * row_bytes(p, plan.images);
+  const size_t rest = 2 * plan.images * QNN_TILE_BYTES + width * sizeof(qnn_taps) + p->rows.kernel * sizeof(qnn_row);
+  plan.thread_bytes = qnn_ceil_div(plan.ring_bytes + rest, QNN_ROW_BYTES) * QNN_ROW_BYTES;
   return plan;
 }
-
-static void load_codes(const pass *p, size_t image, size_t images, qnn_span rows, uint8_t *codes) {
+/* Loads rows first .. last of the source to their places in the ring. */
+static void load_rows(const pass *p, const group *g, size_t first, size_t last) {
   const size_t width = read_length(p, &p->columns), plane = read_length(p, &p->rows) * width;
-  const size_t num_pixels = (rows.last - rows.first) * width, term_bytes = images * QNN_ROW_BYTES;
-  for (size_t i = 0; i < images; ++i)
-    for (size_t c = 0; c < p->channels; c += QNN_CHUNK) {
-      const float *x = p->from + ((image + i) * p->channels + c) * plane + rows.first * width;
-      const size_t count = qnn_min(p->channels - c, QNN_CHUNK);
-      p->tiles->interleave(x, x + plane, 2 * plane, (count + 1) / 2, count / 2, num_pixels, p->terms,
-                           codes + c / QNN_CHUNK * p->terms * term_bytes + i * QNN_ROW_BYTES, pixel_bytes(p, images),
-                           term_bytes);
-    }
+  const size_t term_bytes = g->images * QNN_ROW_BYTES;
+  for (size_t count; first < last; first += count) {
+    count = qnn_min(last - first, g->ring - first % g->ring);
+    uint8_t *to = g->codes + first % g->ring * row_bytes(p, g->images);
+    for (size_t i = 0; i < g->images; ++i)
+      for (size_t c = 0; c < p->channels; c += QNN_CHUNK) {
+        const float *x = p->from + ((g->image + i) * p->channels + c) * plane + first * width;
+        const size_t channels = qnn_min(p->channels - c, QNN_CHUNK);
+        p->tiles->interleave(x, x + plane, 2 * plane, (channels + 1) / 2, channels / 2, count * width, p->terms,
+                             to + c / QNN_CHUNK * p->terms * term_bytes + i * QNN_ROW_BYTES,
+                             pixel_bytes(p, g->images), term_bytes);
+      }
+  }
 }
 
-static void run_task(const pass *p, const plan *plan, size_t task, uint8_t *memory) {
-  const size_t height = write_length(p, &p->rows), width = write_length(p, &p->columns), plane = height * width;
-  const size_t image = task / plan->bands * plan->images, images = qnn_min(plan->images, p->batch - image);
-  const size_t first = task % plan->bands * plan->band, last = qnn_min(first + plan->band, height);
-  const qnn_span sources = sources_of(p, first, last);
-  const size_t pixel = pixel_bytes(p, images), pair = 2 * QNN_LANES, taps = p->rows.kernel * p->columns.kernel;
-  const qnn_tap_walk walk = {images, p->chunks, p->terms, read_length(p, &p->columns) * pixel, pixel,
-                             p->columns.kernel};
-  float *const sums = (float *)(memory + plan->source_bytes);
-  qnn_taps *const columns = (qnn_taps *)(sums + 2 * plan->images * QNN_LANES * QNN_LANES);
-  for (size_t i = 0; i < width; ++i) columns[i] = taps_at(&p->columns, p->is_gradient, i);
-  load_codes(p, image, images, sources, memory);
-  p->tiles->start(images);
+/* The taps of row `at` of what is written. */
+static void find_rows(const pass *p, group *g, size_t at) {
+  const qnn_taps taps = taps_at(&p->rows, p->is_gradient, at);
+  g->walk.num_rows = taps.count;
+  for (size_t i = 0; i < taps.count; ++i) {
+    const size_t source = taps.source + i * (size_t)taps.source_step;
+    const qnn_row row = {g->codes + source % g->ring * row_bytes(p, g->images),
+                         (taps.tap + i * taps.tap_step) * p->columns.kernel};
+    g->rows[i] = row;
+  }
+}
+
+/* Rows first .. last, whose sources are loaded. */
+static void multiply_band(const pass *p, group *g, size_t first, size_t last) {
+  const size_t width = write_length(p, &p->columns), plane = write_length(p, &p->rows) * width;
+  const size_t pair = 2 * QNN_LANES, taps = p->rows.kernel * p->columns.kernel;
   for (size_t f = 0; f < p->num_filter; f += pair) {
     const uint8_t *factors = p->factors + f / pair * taps * p->chunks * 2 * QNN_TILE_BYTES;
     const size_t blocks = qnn_ceil_div(qnn_min(p->num_filter - f, pair), QNN_LANES);
     for (size_t q = first * width, count; q < last * width; q += count) {
       count = qnn_min(last * width - q, QNN_LANES);
       for (size_t i = 0; i < count; ++i) {
-        qnn_taps rows = taps_at(&p->rows, p->is_gradient, (q + i) / width);
-        rows.source -= rows.count ? sources.first : 0;
-        p->tiles->multiply(&walk, blocks, memory, &rows, columns + (q + i) % width, factors, sums + i * QNN_LANES);
+        const size_t row = (q + i) / width, column = (q + i) % width;
+        if (i == 0 || column == 0) find_rows(p, g, row);
+        p->tiles->multiply(&g->walk, blocks, g->columns + column, factors, g->sums + i * QNN_LANES);
       }
       for (size_t b = 0; b < blocks; ++b)
-        for (size_t i = 0; i < images; ++i) {
+        for (size_t i = 0; i < g->images; ++i) {
           const size_t filter = f + b * QNN_LANES;
-          p->tiles->write(sums + (b * images + i) * QNN_LANES * QNN_LANES, count,
-                          qnn_min(p->num_filter - filter, QNN_LANES), p->bias ? p->bias + filter : NULL,
-                          p->to + ((image + i) * p->num_filter + filter) * plane + q, plane);
+          p->tiles->write(g->sums + (b * g->images + i) * QNN_LANES * QNN_LANES, count,
+                          qnn_min(p->num_filter - filter, QNN_LANES), p->bias ? p->bias + filter : NULL, p->is_far,
+                          p->to + ((g->image + i) * p->num_filter + filter) * plane + q, plane);
         }
     }
+  }
+}
+
+static void run_task(const pass *p, const plan *plan, size_t task, uint8_t *memory) {
+  const size_t width = write_length(p, &p->columns), first = task % plan->stripes * plan->stripe;
+  const size_t last = qnn_min(first + plan->stripe, write_length(p, &p->rows));
+  group g = {.image = task / plan->stripes * plan->images, .ring = plan->ring, .codes = memory};
+  g.images = qnn_min(plan->images, p->batch - g.image);
+  g.sums = (float *)(memory + plan->ring_bytes);
+  g.columns = (qnn_taps *)(g.sums + 2 * plan->images * QNN_LANES * QNN_LANES);
+  g.rows = (qnn_row *)(g.columns + width);
+  const qnn_tap_walk walk = {g.images, p->chunks, p->terms, pixel_bytes(p, g.images), 0, g.rows};
+  g.walk = walk;
+  for (size_t i = 0; i < width; ++i) g.columns[i] = taps_at(&p->columns, p->is_gradient, i);
+  p->tiles->start(g.images);
+  for (size_t row = first, loaded = 0; row < last; row += plan->band) {
+    const size_t end = qnn_min(row + plan->band, last);
+    const qnn_span sources = sources_of(p, row, end);
+    load_rows(p, &g, loaded < sources.first ? sources.first : loaded, sources.last);
+    loaded = sources.last;
+    multiply_band(p, &g, row, end);
   }
   p->tiles->stop();
 }
@@ -163,17 +211,23 @@ static void pack_pair(const pass *p, const float *weight, size_t channel_step, s
   const size_t pair = 2 * QNN_LANES, taps = p->rows.kernel * p->columns.kernel;
   const size_t end = qnn_min(filter + pair, p->num_filter);
   uint8_t *to = p->factors + filter / pair * taps * p->chunks * 2 * QNN_TILE_BYTES;
-  for (size_t tap = 0; tap < taps; ++tap)
-    for (size_t c = 0; c < p->channels; c += QNN_CHUNK)
-      for (size_t f = filter; f < end; f += QNN_LANES, to += QNN_TILE_BYTES)
-        p->tiles->pack(weight + c * channel_step + f * filter_step + tap, qnn_min(p->channels - c, QNN_CHUNK),
-                       channel_step, qnn_min(end - f, QNN_LANES), filter_step, to);
+  const size_t blocks = qnn_ceil_div(end - filter, QNN_LANES);
+  for (size_t c = 0; c < p->chunks; ++c)
+    for (size_t b = 0; b < blocks; ++b)
+      for (size_t tap = 0; tap < taps; ++tap) {
+        const size_t f = filter + b * QNN_LANES;
+        p->tiles->pack(weight + c * QNN_CHUNK * channel_step + f * filter_step + tap,
+                       qnn_min(p->channels - c * QNN_CHUNK, QNN_CHUNK), channel_step, qnn_min(end - f, QNN_LANES),
+                       filter_step, to + ((tap * p->chunks + c) * blocks + b) * QNN_TILE_BYTES);
+      }
 }
 
 static qnn_status run(pass *p, const float *weight, size_t channel_step, size_t filter_step) {
   const plan plan = plan_pass(p);
   const size_t pair = 2 * QNN_LANES, blocks = qnn_ceil_div(p->num_filter, QNN_LANES);
   const size_t factor_bytes = blocks * p->rows.kernel * p->columns.kernel * p->chunks * QNN_TILE_BYTES;
+  const size_t planes = p->batch * p->num_filter;
+  p->is_far = planes * write_length(p, &p->rows) * write_length(p, &p->columns) * sizeof *p->to >= far_bytes;
   uint8_t *memory = qnn_scratch(factor_bytes + (size_t)plan.num_threads * plan.thread_bytes);
   if (!memory) return QNN_NO_MEMORY;
   p->factors = memory;
