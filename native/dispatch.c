@@ -26,7 +26,7 @@
   {#isa, isa##_is_usable, mr, tmr, nr, qnn_xgemm_ukernel__##base, qnn_tgemm_ukernel__##base,                        \
    qnn_pack_ukernel__##base, qnn_encode_ukernel__##base, qnn_finish_ukernel__##base, qnn_threshold_ukernel__##base, \
    &qnn_lut_kernels__##base, tiles, bf16},
-#define QNN_ISA_MISSING(isa) {#isa, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+#define QNN_ISA_MISSING(isa) {#isa, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
 static const qnn_isa table[] = {
 #include "kernels/isa.inc"
 };

@@ -273,6 +273,7 @@ from .backend_images import (  # noqa: E402, F401
 )
 from .backend_lut import lut_backward, lut_forward, lut_tables  # noqa: E402, F401
 from .backend_train import (  # noqa: E402, F401
+    conv2d_grad_bias,
     conv2d_grad_data,
     conv2d_grad_weight,
     conv2d_train,

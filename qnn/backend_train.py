@@ -83,3 +83,15 @@ def conv2d_grad_weight(x, dy, kernel, stride=(1, 1), dilate=(1, 1), pad=(0, 0)):
         backend._floats(x), backend._floats(dy), _shape(*x.shape[:2], x.shape[2:], dy.shape[1], geometry),
         backend._floats(dw)))
     return dw
+
+
+def conv2d_grad_bias(dy):
+    """Gradient of the bias: dy (N, F, OH, OW) float32 -> (F,) float32."""
+    dy = checks.array("conv2d_grad_bias", "dy", dy, np.float32, 4)
+    if not backend.is_native:
+        return reference_train.conv2d_grad_bias(dy).astype(np.float32)
+    db = backend._empty((dy.shape[1],), np.float32)
+    shape = _shape(len(dy), 1, dy.shape[2:], dy.shape[1], ((1, 1), (1, 1), (1, 1), (0, 0)))
+    backend._check("conv2d_grad_bias", backend.lib.qnn_train_conv2d_grad_bias(backend._floats(dy), shape,
+                                                                              backend._floats(db)))
+    return db
