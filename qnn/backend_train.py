@@ -23,7 +23,8 @@ def _geometry(name, kernel, stride, dilate, pad):
 def _out_size(name, size, geometry):
     out = tuple((n + 2 * p - (k - 1) * d - 1) // s + 1 for n, k, s, d, p in zip(size, *geometry))
     if min(out) < 1:
-        raise ValueError("%s: a kernel of %s does not fit images of %s with pad %s" % (name, geometry[0], size, geometry[3]))
+        raise ValueError("%s: a kernel of %s does not fit images of %s with pad %s"
+                         % (name, geometry[0], size, geometry[3]))
     return out
 
 

@@ -58,7 +58,8 @@ def test_random_geometry():
         if any((k - 1) * d >= n + 2 * p for n, k, d, p in zip(size, kernel, dilate, pad)):
             continue
         batch, channels, num_filter = (int(rs.choice(n)) for n in ((1, 2, 17, 33), (1, 3, 33), (1, 16, 17, 33)))
-        test_integers_are_exact((batch, channels, num_filter, size, kernel, dict(stride=stride, dilate=dilate, pad=pad)))
+        geometry = dict(stride=stride, dilate=dilate, pad=pad)
+        test_integers_are_exact((batch, channels, num_filter, size, kernel, geometry))
 
 
 def test_codes_of_eight_bits_and_halves():
@@ -72,7 +73,8 @@ def test_codes_of_eight_bits_and_halves():
 
 def gradients(seed=0, batch=16, channels=64, num_filter=48, size=14, bias=0.0):
     rs = np.random.RandomState(seed)
-    x, w = integers(seed, 0, 1, batch, channels, size, size) * 2 - 1, integers(1, 0, 1, num_filter, channels, 3, 3) * 2 - 1
+    x = integers(seed, 0, 1, batch, channels, size, size) * 2 - 1
+    w = integers(1, 0, 1, num_filter, channels, 3, 3) * 2 - 1
     dy = rs.randn(batch, num_filter, size, size) * np.exp(4 * rs.randn(batch, num_filter, size, size)) + bias
     return x, w, dy.astype(np.float32)
 
@@ -165,7 +167,8 @@ backend.set_threads(2)
 x, w = np.ones((64, 32, 8, 8), np.float32), np.ones((64, 32, 3, 3), np.float32)
 def run(_):
     y = backend.conv2d_train(x, w)
-    return [float(a.sum()) for a in (y, backend.conv2d_grad_data(y, w, (8, 8)), backend.conv2d_grad_weight(x, y, (3, 3)))]
+    gradients = backend.conv2d_grad_data(y, w, (8, 8)), backend.conv2d_grad_weight(x, y, (3, 3))
+    return [float(a.sum()) for a in (y,) + gradients]
 parent = run(0)
 with multiprocessing.get_context("fork").Pool(2) as pool:
     assert all(child == parent for child in pool.map(run, range(4)))
