@@ -17,15 +17,16 @@ Both sums are those of integers, exact in float32. Gradients of weights are the 
 data do that are not centred around 0; docs/design.md has figures. MXNet's Convolution brings oneDNN,
 grad_req='add', several devices and GPUs.
 
-On processors with tiles of bfloat16 (AMX) a 2-D convolution without groups is `_qnn_convolution` instead: codes are exact
-in bfloat16, so that its sums are the same numbers, and gradients, in three terms each, are as exact as those of float32.
+On processors with tiles of bfloat16 (AMX) a 2-D convolution without groups is `_qnn_convolution` instead: codes are
+exact in bfloat16, so that its sums are the same numbers, and gradients, in three terms each, are as exact as those of
+float32.
 
 Every input passes through an `identity` of its own (`enter`): lib_api operators and `clip` ignore grad_req='add' and
 sum gradients of eight or more consumers wrongly; identity does neither. The last node carries the layer's name and
-marks (`leave`). MXNet's Convolution is followed by a Reshape to its own shape, as inference would not be a function of the
-integers without it: oneDNN merges a BatchNorm that follows into the quantized weights when it runs without gradients,
-and computes BatchNorm with one rounding less on its own blocked layout than on plain NCHW. Behind the Reshape there is
-plain NCHW.
+marks (`leave`). MXNet's Convolution is followed by a Reshape to its own shape, as inference would not be a function of
+the integers without it: oneDNN merges a BatchNorm that follows into the quantized weights when it runs without
+gradients, and computes BatchNorm with one rounding less on its own blocked layout than on plain NCHW. Behind the
+Reshape there is plain NCHW, and behind `_qnn_convolution`.
 """
 import os
 from contextlib import contextmanager

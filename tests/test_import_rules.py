@@ -20,7 +20,9 @@ LEAVES = {  # everything of qnn that they may import
           "qnn.reference_planes": ("qnn.bits", "qnn.reference"),
           "qnn.fallback": ("qnn.bits", "qnn.reference", "qnn.reference_planes"), "qnn.graph": ("qnn.files",),
           "qnn.backend": ("qnn.bits", "qnn.reference", "qnn.fallback", "qnn.checks", "qnn._native",
-                          "qnn.backend_images", "qnn.backend_lut"),
+                          "qnn.backend_images", "qnn.backend_lut", "qnn.backend_train"),
+          "qnn.backend_train": ("qnn.backend", "qnn.checks", "qnn.reference_train"),
+          "qnn.reference_train": ("qnn.reference",),
           "qnn.backend_lut": ("qnn.backend", "qnn.checks", "qnn.reference_lut"),
           "qnn.backend_images": ("qnn.backend", "qnn.bits", "qnn.checks", "qnn.fallback", "qnn.reference",
                                  "qnn.reference_planes")}
