@@ -33,7 +33,8 @@ typedef struct {
   size_t tap;
 } qnn_row;
 
-/* Codes of an image's pixel: [chunk of 32 channels][term][image][32]. Factors: [tap][chunk][block of 16 filters][16][16][2]. */
+/* Codes of an image's pixel: [chunk of 32 channels][term][image][32].
+ * Factors: [tap][chunk][block of 16 filters][16 pairs of channels][16 filters][2]. */
 typedef struct {
   size_t images;              /* 1..32 */
   size_t chunks, terms;       /* terms: 1 or QNN_TERMS */

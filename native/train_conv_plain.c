@@ -1,5 +1,5 @@
-/* train_conv_plain.c: the passes of train_conv.c in float32, for processors without tiles of bfloat16: matrix products of
- * 4 rows with 8 columns, which are gathered before (im2col):
+/* train_conv_plain.c: the passes of train_conv.c in float32, for processors without tiles of bfloat16: matrix products
+ * of 4 rows with 8 columns, which are gathered before (im2col):
  *
  *   forward:              filters x pixels of the output,   summed over channels and taps
  *   gradient of data:     channels x pixels of the input,   over filters and taps

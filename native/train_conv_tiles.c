@@ -49,7 +49,9 @@ typedef struct {
   qnn_tap_walk walk;
 } group;
 
-static size_t read_length(const pass *p, const qnn_axis *axis) { return p->is_gradient ? axis->out_length : axis->length; }
+static size_t read_length(const pass *p, const qnn_axis *axis) {
+  return p->is_gradient ? axis->out_length : axis->length;
+}
 
 static size_t write_length(const pass *p, const qnn_axis *axis) {
   return p->is_gradient ? axis->length : axis->out_length;
@@ -129,6 +131,7 @@ static plan plan_pass(const pass *p) {
   plan.thread_bytes = qnn_ceil_div(plan.ring_bytes + rest, QNN_ROW_BYTES) * QNN_ROW_BYTES;
   return plan;
 }
+
 /* Loads rows first .. last of the source to their places in the ring. */
 static void load_rows(const pass *p, const group *g, size_t first, size_t last) {
   const size_t width = read_length(p, &p->columns), plane = read_length(p, &p->rows) * width;

@@ -1,7 +1,8 @@
 /* train_conv_weight.c: the loops around tiles of bfloat16 for the gradient of the weights. Tiles sum over 32 images at
  * one pixel, so that every tap takes the same codes as they lie:
  *
- *   dw[f][c][k] = sum of groups of 32 images, pixels q: sum of images: dy[q][f][image] x[q stride + k dilate - pad][image][c]
+ *   dw[f][c][k] = sum of groups of 32 images, pixels q:
+ *                 sum of images: dy[q][f][image] x[q stride + k dilate - pad][image][c]
  *
  *   band:          rows of the output of one group, or several groups where images are small; its codes stay in L2
  *     32 filters:  their gradients too

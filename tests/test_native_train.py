@@ -152,9 +152,9 @@ def test_threads_give_the_same_bits():
             np.testing.assert_array_equal(got, wanted)
 
 
-def test_bands_of_many_rows():
-    """Images of which no cache holds what a few rows read."""
-    case = (3, 40, 33, (50, 130), (3, 3), dict(pad=(1, 1)))
+@pytest.mark.parametrize("case", [(3, 40, 33, (50, 130), (3, 3), dict(pad=(1, 1))),
+                                  (17, 64, 64, (32, 32), (1, 1), {})], ids=["rows_beyond_the_cache", "planes"])
+def test_large_images(case):
     test_integers_are_exact(case)
 
 
