@@ -8,21 +8,21 @@
   (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&  \
    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq"))
 
-#define QNN_ISA(isa, base, mr, tmr, nr, tiles, bf16, usable)      \
-  qnn_xgemm_ukernel qnn_xgemm_ukernel__##base;              \
-  qnn_xgemm_ukernel qnn_tgemm_ukernel__##base;              \
-  qnn_pack_ukernel qnn_pack_ukernel__##base;                \
-  qnn_encode_ukernel qnn_encode_ukernel__##base;            \
-  qnn_finish_ukernel qnn_finish_ukernel__##base;            \
-  qnn_threshold_ukernel qnn_threshold_ukernel__##base;      \
-  extern const qnn_lut_kernels qnn_lut_kernels__##base;     \
+#define QNN_ISA(isa, base, mr, tmr, nr, tiles, bf16, usable) \
+  qnn_xgemm_ukernel qnn_xgemm_ukernel__##base;               \
+  qnn_xgemm_ukernel qnn_tgemm_ukernel__##base;               \
+  qnn_pack_ukernel qnn_pack_ukernel__##base;                 \
+  qnn_encode_ukernel qnn_encode_ukernel__##base;             \
+  qnn_finish_ukernel qnn_finish_ukernel__##base;             \
+  qnn_threshold_ukernel qnn_threshold_ukernel__##base;       \
+  extern const qnn_lut_kernels qnn_lut_kernels__##base;      \
   static bool isa##_is_usable(void) { return usable; }
 #define QNN_ISA_MISSING(isa)
 #include "kernels/isa.inc"
 #undef QNN_ISA
 #undef QNN_ISA_MISSING
 
-#define QNN_ISA(isa, base, mr, tmr, nr, tiles, bf16, usable)                                                              \
+#define QNN_ISA(isa, base, mr, tmr, nr, tiles, bf16, usable)                                                        \
   {#isa, isa##_is_usable, mr, tmr, nr, qnn_xgemm_ukernel__##base, qnn_tgemm_ukernel__##base,                        \
    qnn_pack_ukernel__##base, qnn_encode_ukernel__##base, qnn_finish_ukernel__##base, qnn_threshold_ukernel__##base, \
    &qnn_lut_kernels__##base, tiles, bf16},

@@ -16,7 +16,8 @@ typedef struct {
   qnn_stream_ukernel *stream;
 } roofline;
 
-#define QNN_ISA(isa, base, mr, tmr, nr, tiles, bf16, usable) {#isa, qnn_popcount_ukernel__##base, qnn_stream_ukernel__##base},
+#define QNN_ISA(isa, base, mr, tmr, nr, tiles, bf16, usable) \
+  {#isa, qnn_popcount_ukernel__##base, qnn_stream_ukernel__##base},
 #define QNN_ISA_MISSING(isa)
 static const roofline table[] = {
 #include "kernels/isa.inc"

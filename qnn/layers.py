@@ -53,8 +53,9 @@ def find(api, op):
 
 @contextmanager
 def builtin_operators(is_forced=True):
-    """Inside, layers are composed of MXNet's built-in operators alone, as they are for a GPU context: the same numbers,
-    slower. The environment variable QNN_OPERATORS=builtin does it for a whole process."""
+    """Inside, layers are composed of MXNet's built-in operators alone, as they are for a GPU context: the same outputs,
+    slower, and the same gradients, but for the order of their sums where tiles take them otherwise. The environment
+    variable QNN_OPERATORS=builtin does it for a whole process."""
     _forced.append(is_forced)
     try:
         yield

@@ -17,9 +17,10 @@
 
 enum { row_bytes = 64, tile_bytes = QNN_TILE_ROWS * row_bytes, nibbles = 16 };
 
-/* The processor has tiles of bytes and of bfloat16 (all that have tiles do), and Linux lets this process use their registers: a process must ask once. */
+/* The processor has tiles of bytes and of bfloat16 (all that have tiles do), and Linux lets this process use their
+ * registers: a process must ask once. */
 bool qnn_amx_is_usable(void) {
-  enum { request_permission = 0x1023, tile_data = 18, has_tiles = 3 << 24 | 1 << 22 };  /* ARCH_REQ_XCOMP_PERM, XTILEDATA */
+  enum { request_permission = 0x1023, tile_data = 18, has_tiles = 3 << 24 | 1 << 22 };  /* ARCH_REQ_XCOMP_PERM */
   unsigned a, b, c, d;
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & has_tiles) == has_tiles &&
          syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
