@@ -204,7 +204,7 @@ def convolution(build, data, weight, bias, options):
     def product(*operands):
         arguments = dict(geometry, pad=o.pad, no_bias=len(operands) < 3)
         if _is_tiled(build, o):
-            return build("_qnn_convolution", *operands, **arguments)
+            return build("_qnn_convolution", _of_known_rank(build, operands[0]), *operands[1:], **arguments)
         return build("Reshape", build("Convolution", *operands, **arguments), shape=(-2,))
 
     codes = data_terms(build, data, o.act_quantizer, border, _share(o))
@@ -223,6 +223,12 @@ def _is_tiled(build, options):
     return (build.is_native and backend.has_fast_training() and len(options.kernel) == 2 and options.num_group == 1
             and all(quantizer.code is not None and quantizer.term_bits <= 8
                     for quantizer in (options.act_quantizer, options.weight_quantizer)))
+
+
+def _of_known_rank(build, data):
+    """(N, C, H, W) as (N, C, H, W, 1), which copies nothing. Beside weights without a shape, lib_api writes the shape of
+    data of 1, 2, 7 or 8 axes behind the end of a buffer; Reshape leaves 5 axes or raises, whatever comes."""
+    return build("Reshape", data, shape=(0, 0, 0, 0, -1))
 
 
 def _magnitudes_of_windows(build, data, weight, options, geometry):

@@ -171,6 +171,15 @@ def test_bad_attributes(shape, attributes, message):
         raw(*shape, **attributes)
 
 
+@pytest.mark.parametrize("act_bit", [1, 2])
+@pytest.mark.parametrize("rank", [1, 2, 3, 5, 6, 7, 8, 9])
+def test_data_of_another_rank(rank, act_bit, tiled):
+    """lib_api alone would write behind the end of a buffer, or to address 0."""
+    for no_bias in (True, False):
+        with pytest.raises(mx.base.MXNetError, match="Error in operator c"):
+            convolution(act_bit=act_bit, no_bias=no_bias).infer_shape(data=(3,) * rank)
+
+
 def test_bad_weights():
     net = mx.sym._internal._qnn_convolution(mx.sym.Variable("data"), mx.sym.Variable("w"), kernel=(3, 3), num_filter=2,
                                             no_bias=True)

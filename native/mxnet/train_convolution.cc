@@ -3,7 +3,8 @@
  *   _qnn_convolution(data, weight[, bias]; kernel, num_filter, stride, dilate, pad, num_group=1, no_bias)
  *
  * qnn/layers.py composes QConvolution of it where the processor multiplies tiles of bfloat16; elsewhere it gives the same
- * sums slowly. Shapes of weight and bias follow from the data's, which must be known. */
+ * sums slowly. Shapes of weight and bias follow from the data's, which must be known: (N, C, H, W), or (N, C, H, W, 1) for
+ * the sake of MXNet's sum of the ranks of all inputs (layers.py). */
 #include "adapter.h"
 
 using mxnet::ext::MXReturnValue;
@@ -53,7 +54,8 @@ MXReturnValue infer_shape(const Attributes &attributes, Shapes *in, Shapes *out)
   check_inputs(parse, attributes, in->size(), kOp);
   const Shape &data = (*in)[0];
   check_data_shape(data, kOp);
-  if (data.size() != 4) fail(std::string(kOp) + " with a 2-D kernel needs data of shape (N, C, H, W), got " + shown(data));
+  if (data.size() != 4 && (data.size() != 5 || data[4] != 1))
+    fail(std::string(kOp) + " with a 2-D kernel needs data of shape (N, C, H, W), got " + shown(data));
   const qnn_conv2d_shape shape = shape_of(attributes, data);
   if (shape.num_group != 1) fail("_qnn_convolution has one group; QConvolution takes Convolution for more");
   const size_t height = qnn_conv2d_out_height(&shape), width = qnn_conv2d_out_width(&shape);
