@@ -226,8 +226,8 @@ def _is_tiled(build, options):
 
 
 def _of_known_rank(build, data):
-    """(N, C, H, W) as (N, C, H, W, 1), which copies nothing. Beside weights without a shape, lib_api writes the shape of
-    data of 1, 2, 7 or 8 axes behind the end of a buffer; Reshape leaves 5 axes or raises, whatever comes."""
+    """(N, C, H, W) as (N, C, H, W, 1), which copies nothing. Beside weights without a shape, lib_api writes the shape
+    of data of 1, 2, 7 or 8 axes behind the end of a buffer; Reshape leaves 5 axes or raises, whatever comes."""
     return build("Reshape", data, shape=(0, 0, 0, 0, -1))
 
 
