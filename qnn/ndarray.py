@@ -47,7 +47,7 @@ class NDArrayBuilder:
             entered.append(array.expand_dims(1))
         return entered
 
-    def one(self, scale):
+    def with_shape(self, scale):
         """`scale`, known to be (1, 1)."""
         return scale
 

@@ -188,5 +188,5 @@ def scaled(build, codes, scale):
     if isinstance(scale, float):
         return build("_mul_scalar", codes, scalar=scale)
     if build.is_native:
-        return build("_qnn_scale", codes, build.one(scale))
+        return build("_qnn_scale", codes, build.with_shape(scale))
     return tie(build, build("broadcast_mul", codes, vector(build, scale)), codes)

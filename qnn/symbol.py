@@ -56,7 +56,7 @@ class SymbolBuilder:
                                       attr={"__qnn_input__": key}))
         return entered
 
-    def one(self, scale):
+    def with_shape(self, scale):
         """`scale`, known to be (1, 1): that of weights waits for their shape, which native operators cannot."""
         return self("_identity_with_attr_like_rhs", scale, self("_ones", shape=(1, 1)))
 

@@ -183,7 +183,7 @@ def test_data_of_another_rank(rank, act_bit, tiled):
 def test_bad_weights():
     net = mx.sym._internal._qnn_convolution(mx.sym.Variable("data"), mx.sym.Variable("w"), kernel=(3, 3), num_filter=2,
                                             no_bias=True)
-    with pytest.raises(mx.base.MXNetError, match=r"weight of shape \(2, 3, 3, 3\) for this data, got \(2, 4, 3, 3\)"):
+    with pytest.raises(mx.base.MXNetError, match=r"weight of shape \(2, 3, 3, 3\), got \(2, 4, 3, 3\)"):
         net.infer_shape(data=(1, 3, 4, 4), w=(2, 4, 3, 3))
     assert net.infer_shape(data=(1, 3, 4, 4), w=(2, 0, 3, 3))[0][1] == (2, 3, 3, 3)
     with pytest.raises(mx.base.MXNetError, match="takes float32 data, got float64"):

@@ -2,8 +2,7 @@
 #include <immintrin.h>
 
 #include "../internal.h"
-
-static inline __mmask16 first_lanes(size_t n) { return n < 16 ? (__mmask16)((1u << n) - 1) : 0xFFFF; }
+#include "lanes-avx512.h"
 
 /* base + step * count: exact (internal.h, qnn_finish), hence fused. */
 static inline __m512 accumulators(const int32_t *counts, __m512 base, __m512 step) {
@@ -13,35 +12,6 @@ static inline __m512 accumulators(const int32_t *counts, __m512 base, __m512 ste
 /* Not a fused multiply-add: the definition rounds every operation. */
 static inline __m512 normalise(__m512 accum, __m512 mean, __m512 scale, __m512 bias) {
   return _mm512_add_ps(_mm512_mul_ps(_mm512_sub_ps(accum, mean), scale), bias);
-}
-
-/* Transposes 16 rows of 16 floats: pairs, then quadruples inside 128-bit lanes, then the lanes. */
-static inline void transpose(__m512 r[16]) {
-  __m512 t[16];
-#pragma GCC unroll 8
-  for (size_t i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
-  }
-#pragma GCC unroll 4
-  for (size_t i = 0; i < 16; i += 4) {  /* r[i + c]: columns c, c+4, c+8, c+12 of rows i .. i+3, one per lane */
-    r[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
-    r[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
-    r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i + 1]), _mm512_castps_pd(t[i + 3])));
-    r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i + 1]), _mm512_castps_pd(t[i + 3])));
-  }
-#pragma GCC unroll 4
-  for (size_t c = 0; c < 4; ++c) {
-    const __m512 a = _mm512_shuffle_f32x4(r[c], r[c + 4], 0x88), b = _mm512_shuffle_f32x4(r[c], r[c + 4], 0xDD);
-    const __m512 d = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0x88);
-    const __m512 e = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0xDD);
-    t[c] = _mm512_shuffle_f32x4(a, d, 0x88);
-    t[c + 8] = _mm512_shuffle_f32x4(a, d, 0xDD);
-    t[c + 4] = _mm512_shuffle_f32x4(b, e, 0x88);
-    t[c + 12] = _mm512_shuffle_f32x4(b, e, 0xDD);
-  }
-#pragma GCC unroll 16
-  for (size_t i = 0; i < 16; ++i) r[i] = t[i];
 }
 
 static inline void finish_nhwc(const int32_t *counts, size_t ld, size_t num_pixels, size_t num_filter,
@@ -77,7 +47,7 @@ static inline void finish_nchw(const int32_t *counts, size_t ld, size_t num_pixe
         for (size_t i = 0; i < 16; ++i)
           r[i] = i < rows ? accumulators(counts + (j + i) * ld + f, base, step) : _mm512_setzero_ps();
       }
-      transpose(r);
+      transpose16(r);
 #pragma GCC unroll 16
       for (size_t i = 0; i < 16; ++i) {
         if (i >= columns) break;

@@ -9,11 +9,7 @@
 #include <unistd.h>
 
 #include "../tiles.h"
-
-/* gcc's _tile_loadd and _tile_loadconfig do not say which memory they read, so that it moves stores behind them. */
-#define LOAD_TILE(tile, from, stride) \
-  __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile : : "r"(from), "r"((size_t)(stride)) : "memory")
-#define LOAD_CONFIG(config) __asm__ volatile("ldtilecfg %0" : : "m"(config))
+#include "amx.h"
 
 enum { row_bytes = 64, tile_bytes = QNN_TILE_ROWS * row_bytes, nibbles = 16 };
 
@@ -51,17 +47,10 @@ static void spread(const uint64_t *words, size_t num_words, size_t num_planes, s
 
 /* Tiles 0..3: counts, 4 and 5: codes, 6 and 7: factors. */
 static void start(size_t rows) {
-  struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-  } config = {.palette = 1};
   assert(rows >= 1 && rows <= QNN_TILE_ROWS);
-  for (size_t i = 0; i < 8; ++i) {
-    config.row_bytes[i] = row_bytes;
-    config.rows[i] = (uint8_t)(i < 6 ? rows : QNN_TILE_ROWS);
-  }
-  LOAD_CONFIG(config);
+  uint8_t of_tile[8];
+  for (size_t i = 0; i < 8; ++i) of_tile[i] = (uint8_t)(i < 6 ? rows : QNN_TILE_ROWS);
+  configure_tiles(of_tile);
 }
 
 static void stop(void) { _tile_release(); }
@@ -169,10 +158,10 @@ static inline __attribute__((always_inline)) void run_panel(const size_t num_pie
     sum_first(walk, panel, lanes, (int32_t *)spread);
     spread_factors(walk, is_bit, panel, lanes, AT(0));
   }
-  LOAD_TILE(0, spread, 0);  /* stride 0: the same row for all pixels */
-  if (num_pieces > 1) LOAD_TILE(1, spread, 0);
-  if (num_pieces > 2) LOAD_TILE(2, spread, 0);
-  if (num_pieces > 3) LOAD_TILE(3, spread, 0);
+  QNN_LOAD_TILE(0, spread, 0);  /* stride 0: the same row for all pixels */
+  if (num_pieces > 1) QNN_LOAD_TILE(1, spread, 0);
+  if (num_pieces > 2) QNN_LOAD_TILE(2, spread, 0);
+  if (num_pieces > 3) QNN_LOAD_TILE(3, spread, 0);
   size_t n = 0;
   for (size_t s = 0; s < walk->num_segments; ++s) {
     const size_t segment = walk->segments[s] * row_bytes;
@@ -180,19 +169,19 @@ static inline __attribute__((always_inline)) void run_panel(const size_t num_pie
       /* The next word's: tiles would wait for stores that are under way. */
       if (is_first && n + 1 < num_words) spread_factors(walk, is_bit, panel + (n + 1) * lanes->step, lanes, AT(n + 1));
       const size_t at = segment + k * row_bytes;
-      LOAD_TILE(6, AT(n), row_bytes);
-      LOAD_TILE(4, a + at, stride);
+      QNN_LOAD_TILE(6, AT(n), row_bytes);
+      QNN_LOAD_TILE(4, a + at, stride);
       _tile_dpbusd(0, 4, 6);
       if (num_pieces > 1) {
-        LOAD_TILE(5, b + at, stride);
+        QNN_LOAD_TILE(5, b + at, stride);
         _tile_dpbusd(1, 5, 6);
       }
       if (num_pieces > 2) {
-        LOAD_TILE(4, c + at, stride);
+        QNN_LOAD_TILE(4, c + at, stride);
         _tile_dpbusd(2, 4, 6);
       }
       if (num_pieces > 3) {
-        LOAD_TILE(5, d + at, stride);
+        QNN_LOAD_TILE(5, d + at, stride);
         _tile_dpbusd(3, 5, 6);
       }
     }
@@ -211,24 +200,24 @@ static inline __attribute__((always_inline)) void run_pair(const size_t num_piec
   const size_t segment_words = walk->segment_words, num_words = walk->num_segments * segment_words;
   const uint8_t *const a = pieces[0], *const b = pieces[num_pieces > 1 ? 1 : 0];
   int8_t *first = factors_of(spread, 0, num_words), *second = factors_of(spread, 1, num_words);
-  LOAD_TILE(0, first, 0);
-  LOAD_TILE(1, second, 0);
+  QNN_LOAD_TILE(0, first, 0);
+  QNN_LOAD_TILE(1, second, 0);
   if (num_pieces > 1) {
-    LOAD_TILE(2, first, 0);
-    LOAD_TILE(3, second, 0);
+    QNN_LOAD_TILE(2, first, 0);
+    QNN_LOAD_TILE(3, second, 0);
   }
   first += row_bytes, second += row_bytes;
   for (size_t s = 0; s < walk->num_segments; ++s) {
     const size_t segment = walk->segments[s] * row_bytes;
     for (size_t k = 0; k < segment_words; ++k, first += tile_bytes, second += tile_bytes) {
       const size_t at = segment + k * row_bytes;
-      LOAD_TILE(6, first, row_bytes);
-      LOAD_TILE(4, a + at, stride);
+      QNN_LOAD_TILE(6, first, row_bytes);
+      QNN_LOAD_TILE(4, a + at, stride);
       _tile_dpbusd(0, 4, 6);
-      LOAD_TILE(7, second, row_bytes);
+      QNN_LOAD_TILE(7, second, row_bytes);
       _tile_dpbusd(1, 4, 7);
       if (num_pieces > 1) {
-        LOAD_TILE(5, b + at, stride);
+        QNN_LOAD_TILE(5, b + at, stride);
         _tile_dpbusd(2, 5, 6);
         _tile_dpbusd(3, 5, 7);
       }

@@ -1,47 +1,11 @@
 /* train_conv-amx.c: AMX on bfloat16: 512 products a cycle, where float32 has 32. */
-#include <immintrin.h>
-
 #include "../bf16_tiles.h"
+#include "amx.h"
+#include "lanes-avx512.h"
 
-/* As in tiles-amx.c: gcc's own do not say which memory they read. */
-#define LOAD_TILE(tile, from) \
-  __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile : : "r"(from), "r"((size_t)QNN_ROW_BYTES) : "memory")
-#define LOAD_CONFIG(config) __asm__ volatile("ldtilecfg %0" : : "m"(config))
+#define LOAD(tile, from) QNN_LOAD_TILE(tile, from, QNN_ROW_BYTES)
 
 enum { sums_of_tile = QNN_LANES * QNN_LANES };
-
-/* Rows become columns. */
-static inline __attribute__((always_inline)) void transpose(__m512i r[16]) {
-  __m512i s[16];
-#pragma GCC unroll 8
-  for (size_t i = 0; i < 16; i += 2) {
-    s[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    s[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
-#pragma GCC unroll 4
-  for (size_t i = 0; i < 16; i += 4) {
-    r[i] = _mm512_unpacklo_epi64(s[i], s[i + 2]);
-    r[i + 1] = _mm512_unpackhi_epi64(s[i], s[i + 2]);
-    r[i + 2] = _mm512_unpacklo_epi64(s[i + 1], s[i + 3]);
-    r[i + 3] = _mm512_unpackhi_epi64(s[i + 1], s[i + 3]);
-  }
-#pragma GCC unroll 4
-  for (size_t i = 0; i < 4; ++i) {
-    s[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-    s[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xDD);
-    s[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-    s[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xDD);
-  }
-#pragma GCC unroll 4
-  for (size_t i = 0; i < 4; ++i) {
-    r[i] = _mm512_shuffle_i32x4(s[i], s[i + 8], 0x88);
-    r[i + 8] = _mm512_shuffle_i32x4(s[i], s[i + 8], 0xDD);
-    r[i + 4] = _mm512_shuffle_i32x4(s[i + 4], s[i + 12], 0x88);
-    r[i + 12] = _mm512_shuffle_i32x4(s[i + 4], s[i + 12], 0xDD);
-  }
-}
-
-static inline __mmask16 first(size_t count) { return (__mmask16)((1u << qnn_min(count, 16)) - 1); }
 
 /* What the first term leaves; nothing of infinity and NaN. */
 static inline __m512i rest_of(__m512i x) {
@@ -59,7 +23,7 @@ static void interleave(const float *even, const float *odd, size_t step, size_t 
                        size_t num_pixels, size_t terms, uint8_t *to, size_t pixel_bytes, size_t term_bytes) {
   for (size_t p = 0; p < num_pixels; p += QNN_LANES, to += QNN_LANES * pixel_bytes) {
     const size_t count = qnn_min(num_pixels - p, QNN_LANES);
-    const __mmask16 mask = first(count);
+    const __mmask16 mask = first_lanes(count);
     const __m512i none = _mm512_setzero_si512();
     __m512i a[16], b[16];  /* read once: planes at powers of two throw each other out of the cache */
     for (size_t i = 0; i < 16; ++i) {
@@ -75,7 +39,7 @@ static void interleave(const float *even, const float *odd, size_t step, size_t 
         a[i] = rest_of(a[i]);
         b[i] = rest_of(b[i]);
       }
-      transpose(r);
+      transpose16((__m512 *)r);
       uint8_t *at = to + term * term_bytes;
 #pragma GCC unroll 16
       for (size_t i = 0; i < 16; ++i)
@@ -88,7 +52,7 @@ static void pack(const float *weight, size_t channels, size_t channel_step, size
                  uint8_t *to) {
   const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
   const __m512i places = _mm512_mullo_epi32(lanes, _mm512_set1_epi32((int)filter_step));
-  const __mmask16 mask = first(num_filter);
+  const __mmask16 mask = first_lanes(num_filter);
   for (size_t c = 0; c < QNN_CHUNK; c += 2, to += QNN_ROW_BYTES) {
     __m512i pair[2];
     for (size_t i = 0; i < 2; ++i)
@@ -101,18 +65,11 @@ static void pack(const float *weight, size_t channels, size_t channel_step, size
 
 /* Tiles 0, 1: sums of the first 16 images, 2, 3: of the others; 4 and 5: their codes; 6 and 7: factors. */
 static void start(size_t images) {
-  struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-  } config = {.palette = 1};
   assert(images >= 1 && images <= 2 * QNN_LANES);
   const size_t ahead = qnn_min(images, QNN_LANES), behind = images > QNN_LANES ? images - QNN_LANES : QNN_LANES;
-  for (size_t i = 0; i < 8; ++i) {
-    config.row_bytes[i] = QNN_ROW_BYTES;
-    config.rows[i] = (uint8_t)(i > 5 ? QNN_LANES : i < 2 || i == 4 ? ahead : behind);
-  }
-  LOAD_CONFIG(config);
+  uint8_t rows[8];
+  for (size_t i = 0; i < 8; ++i) rows[i] = (uint8_t)(i > 5 ? QNN_LANES : i < 2 || i == 4 ? ahead : behind);
+  configure_tiles(rows);
 }
 
 static void stop(void) {
@@ -136,15 +93,15 @@ static inline __attribute__((always_inline)) void run(const bool two_images, con
       const uint8_t *a = row.codes + (columns->source + j * (size_t)columns->source_step) * walk->pixel_bytes;
       const uint8_t *b = factors + (row.tap + columns->tap + j * columns->tap_step) * tap_bytes;
       for (size_t k = 0; k < walk->chunks; ++k, b += blocks * QNN_TILE_BYTES) {
-        LOAD_TILE(6, b);
-        if (two_blocks) LOAD_TILE(7, b + QNN_TILE_BYTES);
+        LOAD(6, b);
+        if (two_blocks) LOAD(7, b + QNN_TILE_BYTES);
 #pragma GCC unroll 3
         for (size_t term = 0; term < terms; ++term, a += images * QNN_ROW_BYTES) {
-          LOAD_TILE(4, a);
+          LOAD(4, a);
           _tile_dpbf16ps(0, 4, 6);
           if (two_blocks) _tile_dpbf16ps(1, 4, 7);
           if (!two_images) continue;
-          LOAD_TILE(5, a + QNN_TILE_BYTES);
+          LOAD(5, a + QNN_TILE_BYTES);
           _tile_dpbf16ps(2, 5, 6);
           if (two_blocks) _tile_dpbf16ps(3, 5, 7);
         }
@@ -183,11 +140,11 @@ static void multiply(const qnn_tap_walk *walk, size_t blocks, const qnn_taps *co
 static void write(const float *sums, size_t num_pixels, size_t num_filter, const float *bias, bool is_far, float *y,
                   size_t plane) {
   const bool is_streamed = is_far && num_pixels == QNN_LANES && !((uintptr_t)y % 64) && !(plane % QNN_LANES);
-  const __mmask16 mask = first(num_pixels);
+  const __mmask16 mask = first_lanes(num_pixels);
   __m512i r[16];
 #pragma GCC unroll 16
   for (size_t i = 0; i < 16; ++i) r[i] = _mm512_load_si512(sums + i * QNN_LANES);
-  transpose(r);
+  transpose16((__m512 *)r);
 #pragma GCC unroll 16
   for (size_t f = 0; f < 16; ++f) {
     if (f >= num_filter) continue;
@@ -214,15 +171,15 @@ static inline __attribute__((always_inline)) void run_pixels(const bool two_filt
     const uint8_t *a = walk->gradients + group * walk->gradient_group + row * walk->gradient_row;
     const uint8_t *b = walk->codes + group * walk->code_group + row * walk->code_row;
     for (size_t j = 0; j < walk->columns; ++j, a += walk->gradient_pixel, b += walk->code_pixel) {
-      LOAD_TILE(6, b);
-      if (two_channels) LOAD_TILE(7, b + QNN_TILE_BYTES);
+      LOAD(6, b);
+      if (two_channels) LOAD(7, b + QNN_TILE_BYTES);
 #pragma GCC unroll 3
       for (size_t term = 0; term < QNN_TERMS; ++term) {
-        LOAD_TILE(4, a + term * QNN_TILE_BYTES);
+        LOAD(4, a + term * QNN_TILE_BYTES);
         _tile_dpbf16ps(0, 4, 6);
         if (two_channels) _tile_dpbf16ps(1, 4, 7);
         if (!two_filters) continue;
-        LOAD_TILE(5, a + (QNN_TERMS + term) * QNN_TILE_BYTES);
+        LOAD(5, a + (QNN_TERMS + term) * QNN_TILE_BYTES);
         _tile_dpbf16ps(2, 5, 6);
         if (two_channels) _tile_dpbf16ps(3, 5, 7);
       }
@@ -256,7 +213,7 @@ static void scatter(const float *sums, size_t tap_step, size_t num_taps, size_t 
   const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
   const __m512i places = _mm512_mullo_epi32(lanes, _mm512_set1_epi32((int)num_taps));
   for (size_t tap = 0; tap < num_taps; ++tap, sums += tap_step)
-    _mm512_mask_i32scatter_ps(y + tap, first(channels), places, _mm512_loadu_ps(sums), sizeof *y);
+    _mm512_mask_i32scatter_ps(y + tap, first_lanes(channels), places, _mm512_loadu_ps(sums), sizeof *y);
 }
 
 const qnn_bf16_tiles qnn_bf16_tiles__amx = {interleave, pack, start, stop, multiply, write, accumulate, scatter};

@@ -53,10 +53,14 @@ inline void set_type(int *type, int expected, const char *op, const char *argume
          (*type >= 0 && *type < 7 ? names[*type] : "an unknown type") + "; cast it first");
 }
 
+/* Sets the shape of a parameter; what is known of it, wholly or in part, must agree. */
 inline void set_shape(Shape *shape, const Shape &expected, const char *op, const char *argument) {
-  if (!shape->empty() && *shape != expected)
+  bool agrees = shape->empty() || shape->size() == expected.size();
+  for (size_t i = 0; agrees && i < shape->size(); ++i)
+    agrees = (*shape)[i] == kUnknown || (*shape)[i] == 0 || (*shape)[i] == expected[i];
+  if (!agrees)
     fail(std::string(op) + " needs " + argument + " of shape " + shown(expected) + ", got " + shown(*shape) +
-         "; was the checkpoint packed for another network?");
+         "; is it of another network?");
   *shape = expected;
 }
 
@@ -91,6 +95,17 @@ inline qnn_conv2d_shape geometry_of(const Attributes &attributes) {
   shape.dilate_h = dilate[0], shape.dilate_w = dilate[1];
   shape.pad_h = pad[0], shape.pad_w = pad[1];
   shape.pad_value = static_cast<int>(number(attributes, "pad_value", 1));
+  return shape;
+}
+
+/* The same with what data (N, C, H, W) say. */
+template <typename Dims>
+qnn_conv2d_shape convolution_of(const Attributes &attributes, const Dims &data) {
+  qnn_conv2d_shape shape = geometry_of(attributes);
+  shape.batch = static_cast<size_t>(data[0]);
+  shape.channels = static_cast<size_t>(data[1]);
+  shape.height = static_cast<size_t>(data[2]);
+  shape.width = static_cast<size_t>(data[3]);
   return shape;
 }
 

@@ -154,16 +154,6 @@ qnn_output output_of(const Attributes &attributes, Tensors *in) {
   return output;
 }
 
-template <typename Dims>
-qnn_conv2d_shape convolution_of(const Attributes &attributes, const Dims &data) {
-  qnn_conv2d_shape shape = geometry_of(attributes);
-  shape.batch = static_cast<size_t>(data[0]);
-  shape.channels = static_cast<size_t>(data[1]);
-  shape.height = static_cast<size_t>(data[2]);
-  shape.width = static_cast<size_t>(data[3]);
-  return shape;
-}
-
 MXReturnValue convolution_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
   qnn::check_inputs(packed_parse, attributes, in->size(), "a packed layer");
   const char *op = "QConvolution (packed)";

@@ -30,33 +30,13 @@ MXReturnValue types(const Attributes &attributes, std::vector<int> *in, std::vec
   return mxnet::ext::MX_SUCCESS;
 }
 
-template <typename Dims>
-qnn_conv2d_shape shape_of(const Attributes &attributes, const Dims &data) {
-  qnn_conv2d_shape shape = geometry_of(attributes);
-  shape.batch = static_cast<size_t>(data[0]);
-  shape.channels = static_cast<size_t>(data[1]);
-  shape.height = static_cast<size_t>(data[2]);
-  shape.width = static_cast<size_t>(data[3]);
-  return shape;
-}
-
-/* Sets a parameter's shape; what is known of it must agree. */
-void complete(Shape *shape, const Shape &expected, const char *argument) {
-  bool agrees = shape->empty() || shape->size() == expected.size();
-  for (size_t i = 0; agrees && i < shape->size(); ++i)
-    agrees = (*shape)[i] == kUnknown || (*shape)[i] == 0 || (*shape)[i] == expected[i];
-  if (!agrees)
-    fail(std::string(kOp) + " needs " + argument + " of shape " + shown(expected) + " for this data, got " + shown(*shape));
-  *shape = expected;
-}
-
 MXReturnValue infer_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
   check_inputs(parse, attributes, in->size(), kOp);
   const Shape &data = (*in)[0];
   check_data_shape(data, kOp);
   if (data.size() != 4 && (data.size() != 5 || data[4] != 1))
     fail(std::string(kOp) + " with a 2-D kernel needs data of shape (N, C, H, W), got " + shown(data));
-  const qnn_conv2d_shape shape = shape_of(attributes, data);
+  const qnn_conv2d_shape shape = convolution_of(attributes, data);
   if (shape.num_group != 1) fail("_qnn_convolution has one group; QConvolution takes Convolution for more");
   const size_t height = qnn_conv2d_out_height(&shape), width = qnn_conv2d_out_width(&shape);
   if (height == 0 || width == 0 || height > kMaxDim || width > kMaxDim)
@@ -64,15 +44,15 @@ MXReturnValue infer_shape(const Attributes &attributes, Shapes *in, Shapes *out)
          ", pad " + text(attributes, "pad", "()") + ", num_filter " + text(attributes, "num_filter", "0"));
   const unsigned num_filter = static_cast<unsigned>(shape.num_filter);
   const Shape y = {data[0], num_filter, static_cast<unsigned>(height), static_cast<unsigned>(width)};
-  complete(&(*in)[1], {num_filter, data[1], static_cast<unsigned>(shape.kernel_h), static_cast<unsigned>(shape.kernel_w)},
-           "weight");
-  if (in->size() > 2) complete(&(*in)[2], {num_filter}, "bias");
+  set_shape(&(*in)[1], {num_filter, data[1], static_cast<unsigned>(shape.kernel_h), static_cast<unsigned>(shape.kernel_w)},
+            kOp, "weight");
+  if (in->size() > 2) set_shape(&(*in)[2], {num_filter}, kOp, "bias");
   (*out)[0] = y;
   return mxnet::ext::MX_SUCCESS;
 }
 
 MXReturnValue forward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
-  const qnn_conv2d_shape shape = shape_of(attributes, (*in)[0].shape);
+  const qnn_conv2d_shape shape = convolution_of(attributes, (*in)[0].shape);
   check(qnn_train_conv2d((*in)[0].data<float>(), (*in)[1].data<float>(), in->size() > 2 ? (*in)[2].data<float>() : nullptr,
                          &shape, (*out)[0].data<float>()), kOp);
   return mxnet::ext::MX_SUCCESS;
@@ -81,7 +61,7 @@ MXReturnValue forward(const Attributes &attributes, Tensors *in, Tensors *out, c
 /* in: dy, data, weight[, bias], y; out: their gradients. */
 MXReturnValue backward(const Attributes &attributes, Tensors *in, Tensors *out, const OpResource &) {
   const float *dy = (*in)[0].data<float>();
-  const qnn_conv2d_shape shape = shape_of(attributes, (*in)[1].shape);
+  const qnn_conv2d_shape shape = convolution_of(attributes, (*in)[1].shape);
   check(qnn_train_conv2d_grad_data(dy, (*in)[2].data<float>(), &shape, (*out)[0].data<float>()), kOp);
   check(qnn_train_conv2d_grad_weight((*in)[1].data<float>(), dy, &shape, (*out)[1].data<float>()), kOp);
   if (out->size() > 2) check(qnn_train_conv2d_grad_bias(dy, &shape, (*out)[2].data<float>()), kOp);
