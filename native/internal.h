@@ -174,6 +174,18 @@ static inline uint32_t qnn_rank(float x, int32_t turn) {
   return ((uint32_t)qnn_float_key(x) ^ (uint32_t)turn) - lowest;
 }
 
+/* ---- sums -------------------------------------------------------------------------------------------------------- */
+
+/* One group of qnn_mean_of_groups: n rows of `inner` numbers become one, which may lie on the first row or before it. */
+void qnn_mean_of_group(const float *x, size_t inner, size_t n, bool is_majority, bool binarize_input, float *y);
+
+/* dx of a chunk of elements, and its share of the gradient of `number`, which all elements share. */
+typedef double qnn_chunk_grad(const float *x, const float *dy, size_t count, float number, float *dx);
+
+/* Runs it on x[n], chunk by chunk: the sum does not depend on the number of threads. */
+qnn_status qnn_sum_chunk_grads(qnn_chunk_grad *chunk_grad, const float *x, const float *dy, size_t n, float number,
+                               float *dx, double *sum);
+
 /* ---- borders of packed images ------------------------------------------------------------------------------------ */
 
 /* Images of pixels with `pixel_words` words: num_group times the words of `channels` channels. */

@@ -57,21 +57,6 @@ static qnn_status batch_stats(const qnn_lut_pass *p, float *stats) {
   return QNN_OK;
 }
 
-/* Rows of nodes become rows of groups: sums in the order of the nodes, as qnn_mean_of_groups has them. */
-static void group_rows(const qnn_lut_layer *layer, size_t num_groups, size_t count, float *rows) {
-  const size_t group = layer->group;
-  const float size = (float)group, half = size / 2;
-  for (size_t g = 0; g < num_groups; ++g) {
-    const float *from = rows + g * group * QNN_LUT_BLOCK;
-    float *to = rows + g * QNN_LUT_BLOCK;
-    for (size_t f = 0; f < count; ++f) {
-      float sum = from[f];
-      for (size_t i = 1; i < group; ++i) sum += from[i * QNN_LUT_BLOCK + f];
-      to[f] = layer->is_majority ? (sum > half ? 1.0f : 0.0f) : sum / size;
-    }
-  }
-}
-
 static void write_outputs(const qnn_lut_pass *p, qnn_lut_share *s, const qnn_lut_frames *frames, float *y) {
   const size_t strip = qnn_lut_strip_of(p->layer), group = p->layer->group > 1 ? p->layer->group : 1;
   const qnn_lut_frames outputs = {p->layer->num_nodes / group, frames->inner, frames->first, frames->count, NULL, NULL};
@@ -89,7 +74,9 @@ static void write_outputs(const qnn_lut_pass *p, qnn_lut_share *s, const qnn_lut
         p->isa->lookup(p->tables + node * p->entries, p->layer->n, index, qnn_lut_whole_lanes(frames->count), row);
       }
     }
-    if (group > 1) group_rows(p->layer, count / group, frames->count, s->strip);
+    for (size_t g = 0; group > 1 && g < count / group; ++g)
+      qnn_mean_of_group(s->strip + g * group * QNN_LUT_BLOCK, QNN_LUT_BLOCK, group, p->layer->is_majority, false,
+                        s->strip + g * QNN_LUT_BLOCK);
     qnn_lut_store(s->strip, &outputs, first / group, count / group, y);
   }
 }

@@ -18,21 +18,23 @@ static void add(const float *x, size_t inner, size_t n, bool binarize_input, flo
   }
 }
 
+void qnn_mean_of_group(const float *x, size_t inner, size_t n, bool is_majority, bool binarize_input, float *y) {
+  const float size = (float)n, half = size / 2;
+  add(x, inner, n, is_majority && binarize_input, y);
+  if (is_majority)
+    for (size_t i = 0; i < inner; ++i) y[i] = y[i] > half ? 1.0f : 0.0f;
+  else
+    for (size_t i = 0; i < inner; ++i) y[i] /= size;
+}
+
 qnn_status qnn_mean_of_groups(const float *x, size_t outer, size_t channels, size_t inner, size_t n, int is_majority,
                               int binarize_input, float *y) {
   if (!x || !y) return QNN_BAD_ARGUMENT;
   if (!is_valid(outer, channels, inner, n)) return QNN_BAD_SHAPE;
-  const float size = (float)n, half = size / 2;
   const size_t groups = outer * channels;
 #pragma omp parallel for schedule(static) num_threads(qnn_threads_for(groups * inner * n, grain))
-  for (size_t group = 0; group < groups; ++group) {
-    float *sums = y + group * inner;
-    add(x + group * n * inner, inner, n, is_majority && binarize_input, sums);
-    if (is_majority)
-      for (size_t i = 0; i < inner; ++i) sums[i] = sums[i] > half ? 1.0f : 0.0f;
-    else
-      for (size_t i = 0; i < inner; ++i) sums[i] /= size;
-  }
+  for (size_t group = 0; group < groups; ++group)
+    qnn_mean_of_group(x + group * n * inner, inner, n, is_majority, binarize_input, y + group * inner);
   return QNN_OK;
 }
 

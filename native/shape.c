@@ -16,19 +16,18 @@ bool qnn_image_is_valid(const qnn_conv2d_shape *s) {
          qnn_fits(s->batch, s->channels, s->height, s->width, sizeof(float));
 }
 
-/* Number of positions of a kernel along one axis; 0 if it does not fit. */
-static size_t positions(size_t length, size_t pad, size_t kernel, size_t stride, size_t dilate) {
+size_t qnn_positions(size_t length, size_t pad, size_t kernel, size_t stride, size_t dilate) {
   size_t reach = 0;
   if (!kernel || !stride || !dilate || !qnn_multiply(kernel - 1, dilate, &reach)) return 0;
   return reach >= length + 2 * pad ? 0 : (length + 2 * pad - reach - 1) / stride + 1;
 }
 
 static size_t out_height(const qnn_conv2d_shape *s) {
-  return positions(s->height, s->pad_h, s->kernel_h, s->stride_h, s->dilate_h);
+  return qnn_positions(s->height, s->pad_h, s->kernel_h, s->stride_h, s->dilate_h);
 }
 
 static size_t out_width(const qnn_conv2d_shape *s) {
-  return positions(s->width, s->pad_w, s->kernel_w, s->stride_w, s->dilate_w);
+  return qnn_positions(s->width, s->pad_w, s->kernel_w, s->stride_w, s->dilate_w);
 }
 
 size_t qnn_largest(const qnn_conv2d_shape *s) {

@@ -109,6 +109,8 @@ def test_bad_arguments():
     assert lib.qnn_isometric_grad(x, x, 4, 1.0, 2, x, ffi.NULL) == lib.QNN_BAD_ARGUMENT
     assert lib.qnn_scale(ffi.NULL, 4, 1.0, x) == lib.QNN_BAD_ARGUMENT
     assert lib.qnn_scale_grad(x, x, 4, 1.0, x, ffi.NULL) == lib.QNN_BAD_ARGUMENT
+    assert lib.qnn_scale(x, 0, 1.0, x) == lib.qnn_isometric(x, 0, 1.0, 2, x) == lib.QNN_BAD_SHAPE
+    assert lib.qnn_scale_grad(x, x, 2 ** 64 - 1, 1.0, x, x) == lib.QNN_BAD_SHAPE
     data, one = mx.nd.ones((2, 3)), mx.nd.ones((1, 1))
     with pytest.raises(mx.MXNetError, match=r"_qnn_isometric: levels is 1\.\.4, got '5'"):
         mx.nd._internal._qnn_isometric(data, one, levels=5).asnumpy()

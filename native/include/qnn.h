@@ -92,6 +92,8 @@ typedef struct {
                                                holds; image_planes 0: act_planes. Packing writes act_planes. */
 } qnn_conv2d_shape;
 
+/* Positions of a kernel along one axis; 0 if it does not fit, or where kernel, stride or dilate are 0. */
+size_t qnn_positions(size_t length, size_t pad, size_t kernel, size_t stride, size_t dilate);
 size_t qnn_conv2d_out_height(const qnn_conv2d_shape *shape);    /* 0 for a bad shape */
 size_t qnn_conv2d_out_width(const qnn_conv2d_shape *shape);
 size_t qnn_conv2d_image_words(const qnn_conv2d_shape *shape);   /* size of the packed, padded image */

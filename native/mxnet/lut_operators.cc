@@ -58,30 +58,30 @@ qnn_lut_layer layer_of(const Attributes &attributes) {
   return layer;
 }
 
-/* Fills in what the shape of the data says. */
-template <typename Dims>
-void set_data(const Attributes &attributes, const Dims &shape, qnn_lut_layer *layer) {
-  layer->outer = static_cast<size_t>(shape[0]);
+/* Fills in what the shape of the data says; fails where that does not fit. */
+void set_data(const Attributes &attributes, const Shape &shape, qnn_lut_layer *layer) {
+  const bool has_windows = !text(attributes, "kernel", "").empty();
+  if (has_windows && shape.size() != 4)
+    fail(std::string(kLut) + " with a kernel needs data of shape (N, C, H, W), got " + shown(shape));
+  if (!has_windows && (shape.size() < 2 || shape[1] != layer->in_nodes))
+    fail(std::string(kLut) + " needs data of shape (frames, " + std::to_string(layer->in_nodes) + ", ...), got " + shown(shape) +
+         "; in_units is the number of input nodes");
+  layer->outer = shape[0];
   layer->inner = 1;
-  const std::vector<size_t> kernel = sizes(attributes, "kernel", 2, 0), stride = sizes(attributes, "stride", 2, 1);
-  if (kernel[0] == 0) {
-    for (size_t i = 2; i < shape.size(); ++i) layer->inner *= static_cast<size_t>(shape[i]);
+  if (!has_windows) {
+    for (size_t i = 2; i < shape.size(); ++i) layer->inner *= shape[i];
     return;
   }
-  layer->channels = static_cast<size_t>(shape[1]);
-  layer->height = static_cast<size_t>(shape[2]), layer->width = static_cast<size_t>(shape[3]);
+  const std::vector<size_t> kernel = sizes(attributes, "kernel", 2, 0), stride = sizes(attributes, "stride", 2, 1);
+  layer->channels = shape[1], layer->height = shape[2], layer->width = shape[3];
   layer->kernel_h = kernel[0], layer->kernel_w = kernel[1];
   layer->stride_h = stride[0], layer->stride_w = stride[1];
-}
-
-/* (OH, OW) of the windows. */
-Shape windows_of(const qnn_lut_layer &layer, const Shape &data) {
-  if (!layer.kernel_w || !layer.stride_h || !layer.stride_w || layer.height < layer.kernel_h || layer.width < layer.kernel_w ||
-      layer.channels * layer.kernel_h * layer.kernel_w != layer.in_nodes)
-    fail(std::string(kLut) + " reads windows of " + std::to_string(layer.kernel_h) + "x" + std::to_string(layer.kernel_w) +
-         " pixels, " + std::to_string(layer.in_nodes) + " inputs, of data of shape " + shown(data));
-  return {static_cast<unsigned>((layer.height - layer.kernel_h) / layer.stride_h + 1),
-          static_cast<unsigned>((layer.width - layer.kernel_w) / layer.stride_w + 1)};
+  const size_t height = qnn_positions(layer->height, 0, kernel[0], stride[0], 1);
+  const size_t width = qnn_positions(layer->width, 0, kernel[1], stride[1], 1);
+  if (!height || !width || layer->channels * kernel[0] * kernel[1] != layer->in_nodes)
+    fail(std::string(kLut) + " reads windows of " + std::to_string(kernel[0]) + "x" + std::to_string(kernel[1]) + " pixels, " +
+         std::to_string(layer->in_nodes) + " inputs, of data of shape " + shown(shape));
+  layer->inner = height * width;
 }
 
 MXReturnValue lut_types(const Attributes &attributes, std::vector<int> *in, std::vector<int> *out) {
@@ -96,14 +96,11 @@ MXReturnValue lut_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
   qnn_lut_layer layer = layer_of(attributes);
   Shape shape = (*in)[kData];
   check_data_shape(shape, kLut);
-  if (text(attributes, "kernel", "").size()) {
-    if (shape.size() != 4) fail(std::string(kLut) + " with a kernel needs data of shape (N, C, H, W), got " + shown(shape));
-    set_data(attributes, shape, &layer);
-    const Shape windows = windows_of(layer, shape);
-    std::copy(windows.begin(), windows.end(), shape.begin() + 2);
-  } else if (shape.size() < 2 || shape[1] != layer.in_nodes)
-    fail(std::string(kLut) + " needs data of shape (frames, " + std::to_string(layer.in_nodes) + ", ...), got " + shown(shape) +
-         "; in_units is the number of input nodes");
+  set_data(attributes, shape, &layer);
+  if (layer.kernel_h) {
+    shape[2] = static_cast<unsigned>(qnn_positions(layer.height, 0, layer.kernel_h, layer.stride_h, 1));
+    shape[3] = static_cast<unsigned>(qnn_positions(layer.width, 0, layer.kernel_w, layer.stride_w, 1));
+  }
   const unsigned nodes = static_cast<unsigned>(layer.num_nodes), n = static_cast<unsigned>(layer.n);
   set_shape(&(*in)[kWeight], {nodes, 1u << n}, kLut, "weight");
   set_shape(&(*in)[kConnections], {nodes, n}, kLut, "connections");
@@ -137,9 +134,7 @@ void check_connections(const float *connections, const qnn_lut_layer &layer) {
 /* in: all inputs of forward. */
 qnn_lut_layer layer_of(const Attributes &attributes, const MXTensor &data, const float *connections) {
   qnn_lut_layer layer = layer_of(attributes);
-  set_data(attributes, data.shape, &layer);
-  if (layer.kernel_h)
-    layer.inner = ((layer.height - layer.kernel_h) / layer.stride_h + 1) * ((layer.width - layer.kernel_w) / layer.stride_w + 1);
+  set_data(attributes, Shape(data.shape.begin(), data.shape.end()), &layer);
   check_connections(connections, layer);
   return layer;
 }
