@@ -158,21 +158,11 @@ def skip(entry):
     return node
 
 
-def is_boolean(node, has_bits):
-    """True for a table layer whose outputs are bits: binarized ones, and binarized tables without BatchNorm, which read
-    the entry itself where their inputs are bits."""
-    mark = node.attrs
-    if mark.get("binarize", mark.get("__qnn_binarize__")) == "True":
-        return True
-    return has_bits and mark.get("lut_binarize") == "True" and mark.get("input") in ("real", "hard") and mark.get(
-        "batch_norm", "False") == "False"
-
-
 def table_layer(node, params, has_bits):
     """(connections (nodes, n), tables (nodes,)) of one layer; has_bits: what the network reads are bits."""
     from qnn.lut import tables as trained
     op, mark = node.attrs["__qnn_op__"], node.attrs
-    if not is_boolean(node, has_bits):
+    if not trained.gives_bits(node, has_bits):
         raise ValueError("convert: %s '%s' has real outputs, binarize=False; only bits become tables%s" % (
             op, node.name, "" if has_bits else ", and without RealToBinary its inputs may be no bits"))
     if node.op == "_qnn_lut":

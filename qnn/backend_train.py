@@ -36,7 +36,9 @@ def _shape(batch, channels, size, num_filter, geometry):
 
 
 def conv2d_train(x, weight, bias=None, stride=(1, 1), dilate=(1, 1), pad=(0, 0)):
-    """Convolution of codes: x (N, C, H, W), weight (F, C, kh, kw), bias (F,) -> (N, F, OH, OW), all float32."""
+    """Convolution of codes: x (N, C, H, W), weight (F, C, kh, kw), bias (F,) -> (N, F, OH, OW), all float32.
+    Raises ValueError where shapes do not fit together or the kernel does not fit the image, TypeError for other types.
+    """
     name = "conv2d_train"
     x, weight = (checks.array(name, argument, array, np.float32, 4)
                  for argument, array in (("x", x), ("weight", weight)))
@@ -54,7 +56,8 @@ def conv2d_train(x, weight, bias=None, stride=(1, 1), dilate=(1, 1), pad=(0, 0))
 
 
 def conv2d_grad_data(dy, weight, size, stride=(1, 1), dilate=(1, 1), pad=(0, 0)):
-    """Gradient of the data: dy (N, F, OH, OW), weight (F, C, kh, kw) -> dx (N, C, *size), all float32."""
+    """Gradient of the data: dy (N, F, OH, OW), weight (F, C, kh, kw) -> dx (N, C, *size), all float32.
+    Raises as conv2d_train does."""
     name = "conv2d_grad_data"
     dy, weight = (checks.array(name, argument, array, np.float32, 4)
                   for argument, array in (("dy", dy), ("weight", weight)))
@@ -71,7 +74,8 @@ def conv2d_grad_data(dy, weight, size, stride=(1, 1), dilate=(1, 1), pad=(0, 0))
 
 
 def conv2d_grad_weight(x, dy, kernel, stride=(1, 1), dilate=(1, 1), pad=(0, 0)):
-    """Gradient of the weights: x (N, C, H, W), dy (N, F, OH, OW) -> (F, C, *kernel), all float32."""
+    """Gradient of the weights: x (N, C, H, W), dy (N, F, OH, OW) -> (F, C, *kernel), all float32.
+    Raises as conv2d_train does."""
     name = "conv2d_grad_weight"
     x, dy = (checks.array(name, argument, array, np.float32, 4) for argument, array in (("x", x), ("dy", dy)))
     geometry = _geometry(name, kernel, stride, dilate, pad)
@@ -87,7 +91,7 @@ def conv2d_grad_weight(x, dy, kernel, stride=(1, 1), dilate=(1, 1), pad=(0, 0)):
 
 
 def conv2d_grad_bias(dy):
-    """Gradient of the bias: dy (N, F, OH, OW) float32 -> (F,) float32."""
+    """Gradient of the bias: dy (N, F, OH, OW) float32 -> (F,) float32. Raises as conv2d_train does."""
     dy = checks.array("conv2d_grad_bias", "dy", dy, np.float32, 4)
     if not backend.is_native:
         return reference_train.conv2d_grad_bias(dy).astype(np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 
 from .costs import WORD_BYTES, Cost
 from .graph import entrances
+from .lut.tables import gives_bits
 from .quantized_costs import cost_of_q_layer
 from .reference_lut import MAX_INPUTS
 
@@ -46,7 +47,7 @@ def _lut(node, ledger):
     cost = Cost(node.attrs["__qnn_op__"])
     entered = [entrance.inputs[0] for role, entrance in entrances(node).items() if role != "data"]
     ledger.keep(cost, entered + node.inputs[1:])
-    if node.attrs.get("binarize", node.attrs.get("__qnn_binarize__")) == "True":
+    if gives_bits(node, has_bits=True):
         cost.bytes_packed = int(node.attrs["__qnn_num_nodes__"]) * TABLE_BYTES
     return cost
 

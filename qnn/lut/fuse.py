@@ -17,7 +17,8 @@ PASSED = ("_copy", "identity")
 
 
 def fuse(symbol):
-    """The symbol with its table layers fused to what stands around them, where nothing else reads what is between."""
+    """The mx.sym.Symbol with its table layers fused to what stands around them, where nothing else reads what is
+    between; others stay as they are. Arguments, states and outputs keep their names and shapes."""
     graph = Graph.from_json(symbol.tojson())
     readers = graph.consumers()
     for node in [node for node in graph.nodes() if node.op == NATIVE]:

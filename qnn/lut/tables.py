@@ -21,6 +21,16 @@ def table_layers(graph):
     return [node for node in graph.nodes() if is_table_layer(node)]
 
 
+def gives_bits(node, has_bits):
+    """True for a table layer whose outputs are bits: binarized ones, and binarized tables without BatchNorm, which read
+    the entry itself where their inputs are bits. has_bits: the inputs of the network's first layer are bits."""
+    mark = node.attrs
+    if mark.get("binarize", mark.get("__qnn_binarize__")) == "True":
+        return True
+    return has_bits and mark.get("lut_binarize") == "True" and mark.get("input") in ("real", "hard") and mark.get(
+        "batch_norm", "False") == "False"
+
+
 def source_of(node, index):
     """Name of the variable behind input `index` of a node, past identity, BlockGrad and their like."""
     source = node.inputs[index][0]
