@@ -89,7 +89,8 @@ def test_training_learns_and_converts(data_root, tmp_path, script, arguments, le
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [["--weight-quantizer", "twn"], ["--residual", "isometric", "--levels", 2]])
+@pytest.mark.parametrize("arguments", [["--weight-quantizer", "none"], ["--weight-quantizer", "stochastic_binary"],
+                                       ["--weight-quantizer", "twn"], ["--residual", "isometric", "--levels", 2]])
 def test_cnv_trains(data_root, arguments):
     out = run("cifar10/train_cnv.py", "--data", data_root / "cifar10", "--limit", 500, "--validation", 500,
               "--num-epochs", 1, *arguments)
