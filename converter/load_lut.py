@@ -1,7 +1,7 @@
 """Load LUT: a trained graph of table layers becomes a LutNetwork, with exactly equal outputs.
 
     RealToBinary - DifferentiableLut - ... - AverageLut - BinaryToReal or GroupSum - anything of MXNet
-      ->  _qnn_lut_network (counts) - division - the same rest
+      ->  _qnn_lut_network (counts) - Reshape, where they are images - division - the same rest
 
 Tables absorb BatchNorm and thresholds; qnn.lut.tables decides them by the arithmetic of the layers themselves.
 """
@@ -26,7 +26,8 @@ def table_nodes(graph):
 
 
 def load_lut(graph, params, shape=None):
-    """(LutNetwork, entry of `graph` that the counts replace, divisors of the counts, [(layer's node, LutLayer)]).
+    """(LutNetwork, entry of `graph` that the counts replace, shape of the counts of a sample, divisors of the counts,
+    [(layer's node, LutLayer)]).
 
     params: {name: array}, arguments and states; shape: (C, H, W) of a sample, which layers on images need. Raises
     ValueError naming the layer that cannot be exported.
@@ -46,12 +47,15 @@ def load_lut(graph, params, shape=None):
         if is_table(node):
             made.append((node, signals.layers[count]))
     outputs = signals.signals
-    if outputs.ndim > 1:
+    if outputs.ndim > 1 and head.attrs["__qnn_op__"] != "BinaryToReal":
         raise ValueError("convert: %s '%s' counts the channels of %d pixels; put a Flatten before it"
                          % (head.attrs["__qnn_op__"], head.name, outputs[0].size))
     groups, divisors = head_groups(head, len(outputs), encoder.num_frames if encoder else 1)
-    network = LutNetwork(signals.num_inputs, signals.layers, outputs, groups, encoder, plan=signals.plan)
-    return network, (head, 0), divisors, made
+    scores = (int(groups.max()) + 1,) + outputs.shape[1:]
+    pixels = np.arange(outputs[0].size)
+    groups = (groups[:, None] * len(pixels) + pixels).ravel()
+    network = LutNetwork(signals.num_inputs, signals.layers, outputs.ravel(), groups, encoder, plan=signals.plan)
+    return network, (head, 0), scores, divisors, made
 
 
 def is_table(node):
@@ -105,6 +109,8 @@ def lay_out(signals, node, params, encoder):
         signals.pool(kernel, kernel)
     elif op == "Pooling":
         lay_out_pooling(signals, node)
+    elif op == "Reshape":
+        lay_out_reshape(signals, node)
     elif op == "Shuffle":
         signals.shuffle(int(mark["__qnn_unit__"]))
     elif op == "UpSampling" and "__qnn_op__" in mark:
@@ -124,6 +130,21 @@ def lay_out_table(signals, node, params, encoder):
         raise ValueError("convert: %s '%s' reads %d inputs, the layer before it has %d; is the shape of a sample right?"
                          % (mark["__qnn_op__"], node.name, in_units, len(signals.signals)))
     signals.tables(connections, tables)
+
+
+def lay_out_reshape(signals, node):
+    """MXNet's Reshape of samples, whose own axis is kept as 0 or -1."""
+    first, *shape = int_tuple(node.attrs["shape"])
+    sizes = [size for size in shape if size != -1]
+    if first not in (0, -1) or [first, *shape].count(-1) > 1 or min(sizes, default=1) < 1 or (
+            node.attrs.get("reverse", "False") == "True"):
+        raise ValueError("convert: Reshape '%s' of table layers keeps the samples and gives the other axes, "
+                         "shape=(0, 64, 7, 7) for instance, got %s" % (node.name, node.attrs["shape"]))
+    have, want = signals.signals.size, int(np.prod(sizes))
+    if have % want or (have != want and -1 not in shape):
+        raise ValueError("convert: Reshape '%s' cannot make %s of %d signals; is the shape of a sample right?"
+                         % (node.name, tuple(shape), have))
+    signals.reshape(tuple(shape))
 
 
 def lay_out_pooling(signals, node):
@@ -218,9 +239,11 @@ def convert_graph(graph, params, name="lut", shape=None):
     """Puts the network into a copy of the graph. Returns (Graph, {new parameter: array}, LutNetwork, [(layer's node,
     LutLayer)]). shape: of a sample, see load_lut."""
     graph = graph.copy()
-    network, entry, divisors, made = load_lut(graph, params, shape)
+    network, entry, scores, divisors, made = load_lut(graph, params, shape)
     source = next(node for node in Graph([entry]).nodes() if node.is_variable and node.name not in params)
     node, arrays = lut_files.operator_node(network, (source, 0), name)
+    if len(scores) > 1:
+        node = Node("Reshape", name + "_image", {"shape": str((-1,) + scores)}, [(node, 0)])
     for number, divisor in enumerate(divisors):
         node = Node("_div_scalar", "%s_mean%d" % (name, number), {"scalar": repr(divisor)}, [(node, 0)])
     graph.replace(entry, (node, 0))

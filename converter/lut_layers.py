@@ -106,7 +106,7 @@ def refuse(name, method, arguments):
         raise ValueError("verilog: '%s' has border=%s; windows that stream have 0 bits around the image (border="
                          "constant). --style unrolled writes every position out" % (name, arguments[3]))
     if method not in WINDOWS + ("tables", "shuffle"):
-        raise ValueError("verilog: '%s' (%s) makes images larger, which no window does; --style unrolled writes every "
+        raise ValueError("verilog: '%s' (%s) moves pixels, which no window does; --style unrolled writes every "
                          "position out" % (name, method))
 
 

@@ -81,6 +81,11 @@ class Signals:
             self._step("flatten")
             self.signals = self.signals.reshape(-1)
 
+    def reshape(self, shape):
+        """(channels, height, width) of the same signals, in their order; one axis may be -1."""
+        self._step("reshape", shape)
+        self.signals = self.signals.reshape(shape)
+
     def zero(self):
         """The signal that is 0."""
         if self._zero is None:

@@ -10,6 +10,7 @@ import pytest
 from qnn.model_zoo import lut_cifar10, lut_mnist
 from qnn.model_zoo.lut_compact import compact
 from qnn.model_zoo.modulated_cnn import modulated_cnn
+from test_load_lut import random_model
 
 import qnn
 from qnn import backend, benchmark_lut, cli, reference_lut
@@ -97,6 +98,20 @@ def test_training_script_refuses_to_start_with_another_network(data_root, tmp_pa
                str(tmp_path / "other"), "1", "--data", str(data_root / "mnist")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and sentence in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_decoded_images_are_drawn(data_root, tmp_path):
+    symbol = lut_mnist.autoencoder(1)
+    mx.model.save_checkpoint(str(tmp_path / "auto"), 1, symbol, *random_model(symbol, shape=(1, 28, 28)))
+    figure = tmp_path / "digits.png"
+    options = ["--data", str(data_root / "mnist"), "--out", str(figure), "--limit", "100"]
+    out = run("autoencoder_images.py", [str(tmp_path / "auto"), "1"] + options)
+    assert out.startswith("mean squared error of 100 images: 0.") and figure.read_bytes().startswith(b"\x89PNG")
+    symbol = lut_mnist.simple(1)
+    mx.model.save_checkpoint(str(tmp_path / "simple"), 1, symbol, *random_model(symbol, shape=(1, 28, 28)))
+    with pytest.raises(AssertionError, match=r"simple, epoch 1 is no autoencoder of \(1, 28, 28\): it gives \(10,\)"):
+        run("autoencoder_images.py", [str(tmp_path / "simple"), "1"] + options)
 
 
 def train(arguments):

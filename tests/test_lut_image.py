@@ -147,7 +147,7 @@ def altered(network):
 
 @pytest.mark.parametrize("network, options, sentence", [
     (lambda: network_of(CASES["edge"](), (1, 6, 6)), dict(), "'conv' has border=edge"),
-    (lambda: network_of(CASES["shuffle, enlarge"](), (1, 6, 6)), dict(), "makes images larger.*--style unrolled"),
+    (lambda: network_of(CASES["shuffle, enlarge"](), (1, 6, 6)), dict(), "moves pixels.*--style unrolled"),
     (lambda: network_of(deep(), (1, 9, 8)), dict(interface="binarybrain"), "--style unrolled, else --interface axi4"),
     (lambda: network_of(deep(3), (1, 9, 8)), dict(output="bits"), "output of 3 frames is class or scores, got 'bits'"),
     (lambda: network_of(deep(), (1, 9, 8)), dict(style="loose"), "style is folded or unrolled, got 'loose'"),
