@@ -4,6 +4,7 @@ everywhere.
     import qnn                       (before mxnet, where numpy is 1.24 or newer)
     qnn.sym.QConvolution(...)        drop-in layers; also qnn.nd, qnn.gluon, mx.sym, mx.nd
     qnn.swap(symbol)                 replaces the layers of a graph
+    qnn.recompose(symbol)            a graph that another machine saved, as it is composed here
     qnn.convert(symbol, args, auxs)  trained graph -> packed graph
     qnn.load(prefix, epoch)          runs either
 """
@@ -15,7 +16,8 @@ __version__ = "0.1.0"
 
 _PUBLIC = {  # name: module that holds it, and what it is called there (None: the module itself)
     "sym": ("symbol", None), "nd": ("ndarray", None), "gluon": ("gluon", None),
-    "builtin_operators": ("layers", "builtin_operators"), "swap": ("swap", "swap"), "summary": ("summary", "summary"),
+    "builtin_operators": ("layers", "builtin_operators"), "swap": ("swap", "swap"),
+    "recompose": ("recompose", "recompose"), "summary": ("summary", "summary"),
     "load": ("inference", "load"), "datasets": ("datasets", None), "reference": ("reference", None),
     "quantizers": ("quantizers", None), "losses": ("losses", None), "metrics": ("metrics", None),
     "optimizers": ("optimizers", None), "callbacks": ("callbacks", None),

@@ -10,22 +10,24 @@ import numpy as np
 from . import checkpoint
 from .errors import first_sentence
 from .graph import Graph
+from .recompose import recompose
 
 PACKED = ("_qnn_packed_", "_qnn_bits_", "_qnn_float_", "_qnn_lut_network")
 EXECUTORS = 4  # bound batch shapes that a Model keeps
 
 
 def load(prefix, epoch, ctx=None):
-    """Reads PREFIX-symbol.json and PREFIX-EEEE.params and returns a Model; of a LUT network, a LutModel.
+    """Reads PREFIX-symbol.json and PREFIX-EEEE.params and returns a Model; of a LUT network, a LutModel. Layers are
+    composed as they are on this machine (recompose.py).
 
     Raises OSError, or ValueError naming the file and the operator or parameter that is wrong.
     """
     from .lut_files import OPERATOR
     from .lut_model import LutModel
-    found = checkpoint.read(prefix, epoch)
-    operators = [node.op for node in Graph.from_json(found[0].tojson()).nodes()]
+    symbol, *rest = checkpoint.read(prefix, epoch)
+    operators = [node.op for node in Graph.from_json(symbol.tojson()).nodes()]
     kind = LutModel if operators.count(OPERATOR) == 1 else Model
-    return kind(*found, source=checkpoint.paths(prefix, epoch)[1], ctx=ctx)
+    return kind(recompose(symbol), *rest, source=checkpoint.paths(prefix, epoch)[1], ctx=ctx)
 
 
 class Model:

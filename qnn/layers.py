@@ -203,7 +203,7 @@ def convolution(build, data, weight, bias, options):
 
     def product(*operands):
         arguments = dict(geometry, pad=o.pad, no_bias=len(operands) < 3)
-        if _is_tiled(build, o):
+        if takes_tiles(o, build.is_native):
             return build("_qnn_convolution", _of_known_rank(build, operands[0]), *operands[1:], **arguments)
         return build("Reshape", build("Convolution", *operands, **arguments), shape=(-2,))
 
@@ -217,10 +217,10 @@ def convolution(build, data, weight, bias, options):
     return build.leave(_scale_and_bias(build, total, out, weight, bias, o, rank, (1, -1) + (1,) * rank, magnitudes))
 
 
-def _is_tiled(build, options):
-    """True where tiles of bfloat16 multiply: they hold codes of up to 8 bits, their halves, and their sums with a
-    border."""
-    return (build.is_native and backend.has_fast_training() and len(options.kernel) == 2 and options.num_group == 1
+def takes_tiles(options, is_native):
+    """True for a QConvolution that tiles of bfloat16 multiply here: they hold codes of up to 8 bits, their halves, and
+    their sums with a border."""
+    return (is_native and backend.has_fast_training() and len(options.kernel) == 2 and options.num_group == 1
             and all(quantizer.code is not None and quantizer.term_bits <= 8
                     for quantizer in (options.act_quantizer, options.weight_quantizer)))
 

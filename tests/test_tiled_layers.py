@@ -126,6 +126,37 @@ def test_instruction_sets_without_tiles_take_convolution():
             backend.select_isa(before)
 
 
+def network():
+    """Layers with all kinds of inputs, one of them shared, and with attributes of the user's."""
+    with mx.AttrScope(__stage__="first"):
+        net = convolution(act_quantizer="isometric(levels=2)", pad=(1, 1), no_bias=False)
+    gamma = mx.sym.Variable("gamma", shape=(1,), init=mx.init.Constant(0.7))
+    net = convolution(mx.sym.BatchNorm(net, name="bn"), "d", act_quantizer="rebnet(levels=1)", act_gamma=gamma)
+    net = convolution(net, "e", act_bit=2, weight_quantizer="twn", attr={"__lr_mult__": "2"})
+    return convolution(net, "f", act_bit=32, weight_bit=32, kernel=(1, 1)) + convolution(net, "g", kernel=(1, 1))
+
+
+@pytest.mark.parametrize("is_saved_with_tiles", [True, False])
+def test_saved_graphs_are_composed_anew(is_saved_with_tiles, tiled, tmp_path, monkeypatch):
+    def on_this_machine(has_tiles):
+        monkeypatch.setattr(backend, "has_fast_training", lambda: has_tiles)
+        return network()
+
+    here, saved = on_this_machine(not is_saved_with_tiles), on_this_machine(is_saved_with_tiles)
+    monkeypatch.setattr(backend, "has_fast_training", lambda: not is_saved_with_tiles)
+    found = qnn.recompose(mx.sym.load_json(saved.tojson()))
+    assert ops(found) == ops(here) != ops(saved)
+    assert found.list_arguments() == saved.list_arguments() and found.list_outputs() == saved.list_outputs()
+    assert found.attr_dict()["e"] == saved.attr_dict()["e"] and found.attr_dict()["c"]["__stage__"] == "first"
+    np.testing.assert_array_equal(step(found)[0], step(saved)[0])
+    assert ops(qnn.recompose(found)) == ops(found)
+    shapes, _, states = saved.infer_shape(data=(2, 37, 7, 9))
+    args = {name: mx.nd.ones(shape) for name, shape in zip(saved.list_arguments(), shapes) if name != "data"}
+    auxs = {name: mx.nd.ones(shape) for name, shape in zip(saved.list_auxiliary_states(), states)}
+    mx.model.save_checkpoint(str(tmp_path / "net"), 3, saved, args, auxs)
+    assert ops(qnn.load(str(tmp_path / "net"), 3).symbol) == ops(here)
+
+
 RUN = """
 import sys, qnn, mxnet as mx, numpy as np
 symbol, args, auxs = mx.model.load_checkpoint(sys.argv[1], 1)

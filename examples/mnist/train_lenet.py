@@ -70,6 +70,7 @@ def fit(args):
     symbol, arg_params, aux_params = NETWORKS[args.network](), None, None
     if args.load_epoch is not None:
         symbol, arg_params, aux_params = mx.model.load_checkpoint(args.model_prefix, args.load_epoch)
+        symbol = qnn.recompose(symbol)
     begin_epoch = args.load_epoch or 0
     lr, scheduler = learning_rate(args, len(images), begin_epoch)
     options = {"learning_rate": lr, "wd": args.wd, "lr_scheduler": scheduler}
