@@ -8,6 +8,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # threads that wait would keep the othe
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import qnn  # before any test file imports mxnet: MXNet 1.9.1 alone does not import on numpy 1.24 and newer
 
+# isort: split
+from native_cases import ISAS
+
 
 @pytest.fixture(scope="session")
 def empty_folder(tmp_path_factory):
@@ -27,6 +30,18 @@ def operators(request):
         pytest.skip("qnn._native is not built")
     with qnn.builtin_operators(request.param == "builtin"):
         yield request.param
+
+
+@pytest.fixture(params=ISAS)
+def isa(request):
+    """Runs a test on every instruction set of the native library that this processor has; numpy has one, too."""
+    before, threads = qnn.backend.isa(), qnn.backend.threads()
+    if qnn.backend.is_native:
+        qnn.backend.select_isa(request.param)
+    yield request.param
+    if qnn.backend.is_native:
+        qnn.backend.select_isa(before)
+        qnn.backend.set_threads(threads)
 
 
 @pytest.fixture(scope="session")

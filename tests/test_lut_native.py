@@ -1,10 +1,10 @@
 """Table layers in C: every instruction set against reference_lut.py; the reference against finite differences."""
 import numpy as np
 import pytest
+from native_cases import ISAS
 
 from qnn import backend, reference_lut
 
-ISAS = [row["name"] for row in backend.isa_table() if row["is_usable"]]
 MODES = ("real", "smooth", "hard")
 
 

@@ -7,18 +7,6 @@ from qnn import backend, backend_lut_network
 from qnn.lut_network import Encoder, LutLayer, LutNetwork
 from qnn.reference_lut_network import lut_signals, pack_bits, unpack_bits
 
-ISAS = [row["name"] for row in backend.isa_table() if row["is_usable"]]
-
-
-@pytest.fixture(params=ISAS)
-def isa(request):
-    before = backend.isa()
-    if backend.is_native:
-        backend.select_isa(request.param)
-    yield request.param
-    if backend.is_native:
-        backend.select_isa(before)
-
 
 def check(network, x):
     encoded = network.encode(x)

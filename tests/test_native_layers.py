@@ -6,17 +6,9 @@ import pytest
 
 from qnn import backend, reference
 
-ISAS = [row["name"] for row in backend.isa_table() if row["is_usable"]]
+pytestmark = pytest.mark.usefixtures("isa")
+
 FILTERS = [1, 2, 7, 15, 16, 17, 31, 32, 33, 48]
-
-
-@pytest.fixture(autouse=True, params=ISAS)
-def isa(request):
-    before, threads = backend.isa(), backend.threads()
-    backend.select_isa(request.param)
-    yield request.param
-    backend.select_isa(before)
-    backend.set_threads(threads)
 
 
 def signs(*shape, seed=0):

@@ -1,30 +1,13 @@
 """Packing kernels of every instruction set against reference.py, bit by bit."""
 import numpy as np
 import pytest
+from native_cases import EDGES, floats
 
 from qnn import backend, bits, reference
 
-ISAS = [row["name"] for row in backend.isa_table() if row["is_usable"]]
+pytestmark = pytest.mark.usefixtures("isa")
+
 LENGTHS = [1, 2, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129, 191, 577, 1009]
-EDGES = np.array([0.0, -0.0, np.nan, -np.nan, np.inf, -np.inf, 1e-45, -1e-45, 1e-39, -1e-39, 1.2e-38, -1.2e-38, 3.4e38,
-                  -3.4e38, 1, -1], np.float32)
-
-
-@pytest.fixture(autouse=True, params=ISAS)
-def isa(request):
-    before = backend.isa()
-    backend.select_isa(request.param)
-    yield request.param
-    backend.select_isa(before)
-
-
-def floats(*shape, seed=0):
-    """Normal numbers with every special value strewn in."""
-    rs = np.random.RandomState(seed)
-    x = rs.randn(*shape).astype(np.float32)
-    chosen = rs.rand(*shape) < 0.2
-    x[chosen] = rs.choice(EDGES, chosen.sum())
-    return x
 
 
 @pytest.mark.parametrize("k", LENGTHS)

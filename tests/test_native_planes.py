@@ -7,19 +7,11 @@ import pytest
 from qnn import backend, bits, reference
 from qnn import reference_planes as planes_of
 
-ISAS = [row["name"] for row in backend.isa_table() if row["is_usable"]]
+pytestmark = pytest.mark.usefixtures("isa")
+
 LOW, HIGH = np.iinfo(np.int32).min, np.iinfo(np.int32).max
 CODES = [("bipolar", "bipolar"), ("unsigned", "bipolar"), ("signed", "bipolar"), ("bipolar", "masked"),
          ("unsigned", "masked"), ("signed", "masked")]
-
-
-@pytest.fixture(autouse=True, params=ISAS)
-def isa(request):
-    before, threads = backend.isa(), backend.threads()
-    backend.select_isa(request.param)
-    yield request.param
-    backend.select_isa(before)
-    backend.set_threads(threads)
 
 
 def values(planes, code, *shape, seed=0):

@@ -3,30 +3,13 @@ import itertools
 
 import numpy as np
 import pytest
+from native_cases import EDGES, floats
 
 from qnn import backend, reference
 from qnn import reference_planes as planes_of
 
-ISAS = [row["name"] for row in backend.isa_table() if row["is_usable"]]
-EDGES = np.array([0.0, -0.0, np.nan, -np.nan, np.inf, -np.inf, 1e-45, -1e-45, 1e-39, -1e-39, 1, -1], np.float32)
+pytestmark = pytest.mark.usefixtures("isa")
 
-
-@pytest.fixture(autouse=True, params=ISAS)
-def isa(request):
-    before, threads = backend.isa(), backend.threads()
-    backend.select_isa(request.param)
-    yield request.param
-    backend.select_isa(before)
-    backend.set_threads(threads)
-
-
-def floats(*shape, seed=0):
-    """Normal numbers with special values strewn in."""
-    rs = np.random.RandomState(seed)
-    x = rs.randn(*shape).astype(np.float32)
-    chosen = rs.rand(*shape) < 0.2
-    x[chosen] = rs.choice(EDGES, chosen.sum())
-    return x
 
 
 def thresholds(planes, channels, seed=1):

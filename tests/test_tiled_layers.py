@@ -8,12 +8,12 @@ import sys
 import mxnet as mx
 import numpy as np
 import pytest
+from native_cases import ISAS
 
 import qnn
 from qnn import backend
 
 pytestmark = pytest.mark.skipif(not backend.is_native, reason="qnn._native is not built")
-ISAS = [row["name"] for row in backend.isa_table() if row["is_usable"]]
 LAYERS = {
     "signs": dict(pad=(1, 1)), "no_offset": dict(pad=(1, 1), no_offset=True), "border_0": dict(pad=(2, 1), pad_value=0),
     "border_minus_1": dict(pad=(1, 0), pad_value=-1, no_bias=False), "strided": dict(stride=(2, 3), no_bias=False),
