@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #include "../internal.h"
+#include "encode-runs.h"
 
 /* qnn_rank of 16 floats. */
 static inline __m512i ranks(__m512i bits, __m512i turn) {
@@ -78,25 +79,4 @@ static inline __attribute__((always_inline)) void run(const size_t compared, siz
   for (size_t i = 0; i < num_planes; ++i) words[i * plane_words] = word[i];
 }
 
-qnn_encode_ukernel qnn_encode_ukernel__avx512;
-void qnn_encode_ukernel__avx512(const float *x, size_t n, size_t num_planes, const qnn_steps *steps, size_t period,
-                                uint64_t *words, size_t plane_words) {
-  assert(num_planes >= 1 && num_planes <= QNN_MAX_PLANES);
-  assert(period == 1 || period == n || period % QNN_WORD_BITS == 0);
-  const bool is_shared = period == 1;
-  const size_t piece = is_shared ? n : period;
-  for (size_t at = 0; at < n; at += piece, words += piece / QNN_WORD_BITS) {
-    const size_t count = qnn_min(n - at, piece);
-#define RUN(planes, is_shared) run(planes, planes, is_shared, x + at, count, steps, words, plane_words)
-#define RUN_ALL(is_shared)                                                              \
-  switch (num_planes) {                                                                 \
-    case 1: RUN(1, is_shared); break;                                                   \
-    case 2: RUN(2, is_shared); break;                                                   \
-    case 3: RUN(3, is_shared); break;                                                   \
-    case 4: RUN(4, is_shared); break;                                                   \
-    default: run(0, num_planes, is_shared, x + at, count, steps, words, plane_words);   \
-  }
-    if (is_shared) RUN_ALL(true)
-    else RUN_ALL(false)
-  }
-}
+QNN_ENCODE_RUNS(avx512)
