@@ -25,6 +25,7 @@ except ImportError as error:
 
 is_native = _native is not None
 
+SMALL = 1 << 13  # elements of a result that need not start on a cache line
 _SENTENCES = {
     "QNN_BAD_ARGUMENT": "an argument is missing or out of range",
     "QNN_BAD_SHAPE": "a dimension is 0, groups do not divide, the kernel is larger than the padded image, or "
@@ -113,6 +114,11 @@ def _empty(shape, dtype):
     return np.ndarray(shape, dtype, buffer, -int(ffi.cast("uintptr_t", ffi.from_buffer(buffer))) % 64)
 
 
+def _result(shape, dtype):
+    """_empty for what is written once, where small arrays cost less than their alignment, 2 us."""
+    return np.empty(shape, dtype) if math.prod(shape) < SMALL else _empty(shape, dtype)
+
+
 def _per_filter(name, argument, x, num_filter):
     """x as (num_filter,) float32, or None."""
     if x is not None:
@@ -127,6 +133,8 @@ def _integers(x):
 
 def _output(name, num_filter, scale, bias, no_offset, mean=None, residual=None, shape=None, offset=None):
     """(qnn_output, {name: array}): the arrays must outlive the struct, which only points to them."""
+    if scale is bias is mean is residual is offset is None and is_native:
+        return _PLAIN_OUTPUTS[bool(no_offset)], {}
     if scale is not None:
         scale = checks.array(name, "scale", np.asarray(scale, np.float32).ravel(), np.float32)
         if scale.size not in (1, num_filter):
@@ -147,6 +155,9 @@ def _output(name, num_filter, scale, bias, no_offset, mean=None, residual=None, 
     if offset is not None:
         output.offset = _integers(offset)
     return output, arrays
+
+
+_PLAIN_OUTPUTS = [ffi.new("qnn_output *", {"no_offset": flag}) for flag in (False, True)] if is_native else []
 
 
 # ---- packing ---------------------------------------------------------------------------------------------------------
@@ -173,7 +184,7 @@ def pack_rows(x):
     if not is_native:
         return reference.pack_rows(x)
     k = x.shape[-1]
-    words = _empty(x.shape[:-1] + (words_for(k),), WORD_DTYPE)
+    words = _result(x.shape[:-1] + (words_for(k),), WORD_DTYPE)
     stride, pointer = (x.strides[0] // 4, ffi.cast("float *", x.ctypes.data)) if is_strided else (k, _floats(x))
     _check("pack_rows", lib.qnn_pack_rows(pointer, x.size // k, k, stride, _words(words)))
     return words
@@ -218,7 +229,7 @@ def xgemm(a, panels, k, num_filter, scale=None, bias=None, no_offset=False):
     output, arrays = _output("xgemm", num_filter, scale, bias, no_offset)
     if not is_native:
         return fallback.xgemm(a, panels, k, num_filter, no_offset, arrays)
-    y = _empty((len(a), num_filter), np.float32)
+    y = _result((len(a), num_filter), np.float32)
     _check("xgemm", lib.qnn_xgemm(_words(a), _words(panels), len(a), num_filter, k, output, _floats(y)))
     return y
 

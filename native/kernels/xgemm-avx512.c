@@ -13,6 +13,7 @@ enum { has_masks = true, mr = 5, max_registers = 4 };
 #else
 enum { has_masks = false, mr = 6, max_registers = 4 };
 #endif
+enum { ahead = 512 };  /* words by which one pixel alone, which waits for memory only, prefetches its weights */
 
 /* The filters of a call: where word 0 of a panel lies, which lanes its even and its odd filters have, how many words the
  * former take, words from k to k + 1. Even filters are one register, odd ones the next. */
@@ -66,6 +67,7 @@ static inline __attribute__((always_inline)) void run(
         for (size_t i = 0; i < num_registers; ++i) {
           const uint64_t *at = w[i / 2] + (i % 2 ? num_even : 0);
           weight[i] = load(at, f->lanes[i % 2], is_short);
+          if (num_pixels == 1 && !is_short) _mm_prefetch((const char *)(at + ahead), _MM_HINT_T0);
           if (has_masks) mask[i] = load(at + mask_at, f->lanes[i % 2], is_short);
         }
 #pragma GCC unroll 2
