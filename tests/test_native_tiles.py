@@ -5,11 +5,12 @@ import itertools
 
 import numpy as np
 import pytest
-from test_native_planes import CODES, Case, isa, same  # noqa: F401 (a fixture)
+from test_native_planes import CODES, Case, same
 
 from qnn import backend, reference
 from qnn import reference_planes as planes_of
 
+pytestmark = pytest.mark.usefixtures("isa")
 BIT = (1, "bipolar")
 
 

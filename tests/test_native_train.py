@@ -2,12 +2,12 @@
 numbers; else beside float64, with the error that float32 has."""
 import numpy as np
 import pytest
-from test_native_planes import isa  # noqa: F401 (a fixture)
 from test_native_threads import _python
 
 from qnn import backend
 from qnn import reference_train as reference
 
+pytestmark = pytest.mark.usefixtures("isa")
 ONE = dict(stride=(1, 1), dilate=(1, 1), pad=(0, 0))
 THREADS = (1, 2, 3)
 CASES = [  # batch, channels, filters, size, kernel, geometry

@@ -35,7 +35,8 @@ def home(tmp_path, monkeypatch):
 def images_of(row, data_root):
     if row.get("total") in (840, 846):
         return qnn.datasets.load("npz", str(data_root / "cifar10" / "test_lossless_846.npz"), limit=row["total"])
-    return qnn.datasets.load(row["dataset"], str(data_root / row["dataset"]), "test")
+    return qnn.datasets.load(row["dataset"], str(data_root / row["dataset"]), "test", None, row.get("scale"),
+                             row.get("mean"))
 
 
 # ---- every row of the index ------------------------------------------------------------------------------------------
@@ -58,7 +59,7 @@ def test_stated_accuracy(name, data_root):
     row = INDEX[name]
     model = get_model(name, source=str(data_root / FOREIGN[name]) if name in FOREIGN else None)
     images, labels = images_of(row, data_root)
-    assert model.is_packed and (model.classes(images, 500) == labels).sum() == row["correct"]
+    assert model.is_packed and (model.classes(images) == labels).sum() == row["correct"]
 
 
 @pytest.mark.parametrize("name", sorted(FOREIGN))
