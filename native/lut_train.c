@@ -14,8 +14,9 @@ static bool are_windows_valid(const qnn_lut_layer *l) {
   const size_t out_height = qnn_positions(l->height, 0, l->kernel_h, l->stride_h, 1);
   const size_t out_width = qnn_positions(l->width, 0, l->kernel_w, l->stride_w, 1);
   size_t inputs, inner;
-  return l->channels && out_height && out_width && qnn_multiply(l->channels, l->kernel_h, &inputs) && qnn_multiply(inputs, l->kernel_w, &inputs) &&
-         inputs == l->in_nodes && qnn_multiply(out_height, out_width, &inner) && inner == l->inner &&
+  return l->channels && out_height && out_width && qnn_multiply(l->channels, l->kernel_h, &inputs) &&
+         qnn_multiply(inputs, l->kernel_w, &inputs) && inputs == l->in_nodes &&
+         qnn_multiply(out_height, out_width, &inner) && inner == l->inner &&
          qnn_fits(l->outer, l->channels, l->height, l->width, sizeof(float));
 }
 
