@@ -183,6 +183,15 @@ def splice(graph, entry, replacement, bindings):
     graph.replace(entry, _bound(replacement.heads[0], bindings))
 
 
+def splice_layer(graph, node, replacement, bindings):
+    """splice() in the place of layer `node`; new nodes get its device group and what else MXNet keeps in hidden
+    attributes, where they have none of their own."""
+    hidden = {key: value for key, value in node.attrs.items() if key.startswith("__") and not key.startswith("__qnn_")}
+    for new in replacement.nodes():
+        new.attrs = {**hidden, **new.attrs}
+    splice(graph, (node, 0), replacement, bindings)
+
+
 def _bound(entry, bindings):
     node, _ = entry
     if not node.is_variable or node.name not in bindings:

@@ -12,7 +12,7 @@ import mxnet as mx
 
 from . import layers
 from . import symbol as operators
-from .graph import Graph, splice
+from .graph import Graph, splice_layer
 from .options import ConvolutionOptions
 from .q_layers import find_layers
 
@@ -38,11 +38,9 @@ def _has_tiles(layer):
 def _compose_anew(graph, layer):
     """Splices the layer in, built by qnn.sym itself on placeholder variables."""
     options = {field.name: getattr(layer.options, field.name) for field in fields(layer.options)}
-    with mx.name.NameManager(), mx.AttrScope():  # an enclosing Prefix must not rename layers
+    with mx.name.NameManager():  # an enclosing Prefix must not rename layers
         composed = operators.QConvolution(**{role: mx.sym.Variable(role) for role in layer.inputs}, **options)
     replacement = Graph.from_json(composed.tojson())
-    hidden = {key: value for key, value in layer.node.attrs.items()
-              if key.startswith("__") and not key.startswith("__qnn_")}  # device group and the like
     for node in replacement.nodes():
-        node.attrs = {**hidden, **node.attrs, "__qnn_layer__": layer.node.attrs["__qnn_layer__"]}
-    splice(graph, (layer.node, 0), replacement, layer.inputs)
+        node.attrs["__qnn_layer__"] = layer.node.attrs["__qnn_layer__"]
+    splice_layer(graph, layer.node, replacement, layer.inputs)

@@ -14,7 +14,7 @@ import mxnet as mx
 
 from . import quantizers
 from . import symbol as operators
-from .graph import Graph, splice
+from .graph import Graph, splice_layer
 from .options import LAYOUTS, ConvolutionOptions
 from .tables import text_table
 from .traps import drop_relus, find_traps
@@ -235,14 +235,10 @@ def _replace(graph, node, options):
         data = _activation(data, node.name + "_qactivation", options)
         layer = getattr(operators, SWAPPED[node.op])(data, weight, bias, no_bias=bias is None, name=node.name,
                                                      **_arguments(node), **options)
-    replacement = Graph.from_json(layer.tojson())
-    hidden = {key: value for key, value in node.attrs.items() if key.startswith("__")}  # device group and the like
-    for new in replacement.nodes():
-        new.attrs = {**hidden, **new.attrs}
     if bias is not None and bindings["bias"][0].is_variable:  # nothing else tells its shape
         count = node.attrs.get("num_filter") or node.attrs["num_hidden"]
         bindings["bias"][0].attrs.setdefault("__shape__", "(%s,)" % count)
-    splice(graph, (node, 0), replacement, bindings)
+    splice_layer(graph, node, Graph.from_json(layer.tojson()), bindings)
 
 
 def _activation(data, name, options):
