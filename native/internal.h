@@ -145,6 +145,9 @@ static inline size_t qnn_words_for(size_t bits) { return qnn_ceil_div(bits, QNN_
 /* a * b into *product; false if it does not fit. */
 static inline bool qnn_multiply(size_t a, size_t b, size_t *product) { return !__builtin_mul_overflow(a, b, product); }
 
+/* Elements of a tensor of floats: not none, and sums and products of a few such sizes fit. */
+static inline bool qnn_is_count(size_t n) { return n && n <= SIZE_MAX / 8; }
+
 /* Bytes of a*b*c*d elements fit in half the address space. */
 static inline bool qnn_fits(size_t a, size_t b, size_t c, size_t d, size_t element_bytes) {
   size_t n = 0;

@@ -38,7 +38,7 @@ static inline floats isometric_codes(floats x, float step, float half) {
 
 qnn_status qnn_isometric(const float *x, size_t n, float gamma, unsigned levels, float *codes) {
   if (!x || !codes || !are_levels(gamma, levels)) return QNN_BAD_ARGUMENT;
-  if (!n || n > SIZE_MAX / 8) return QNN_BAD_SHAPE;
+  if (!qnn_is_count(n)) return QNN_BAD_SHAPE;
   const float half = (float)(1 << (levels - 1)), step = gamma * (2 / half);
   const int num_threads = qnn_threads_for(n, grain);
 #pragma omp parallel for num_threads(num_threads) if (num_threads > 1)

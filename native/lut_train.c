@@ -11,8 +11,7 @@ enum { block_grain = 1 << 14 };  /* node-frames that are worth a thread */
 
 static bool are_windows_valid(const qnn_lut_layer *l) {
   if (!l->kernel_h) return true;
-  const size_t out_height = qnn_positions(l->height, 0, l->kernel_h, l->stride_h, 1);
-  const size_t out_width = qnn_positions(l->width, 0, l->kernel_w, l->stride_w, 1);
+  const size_t out_height = qnn_lut_out_height(l), out_width = qnn_lut_out_width(l);
   size_t inputs, inner;
   return l->channels && out_height && out_width && qnn_multiply(l->channels, l->kernel_h, &inputs) &&
          qnn_multiply(inputs, l->kernel_w, &inputs) && inputs == l->in_nodes &&

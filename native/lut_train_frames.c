@@ -56,7 +56,7 @@ static void transpose(const float *restrict from, size_t from_stride, size_t row
 
 static void load_windows(const float *x, const qnn_lut_frames *frames, size_t node, size_t num_nodes, float *rows) {
   const qnn_lut_layer *l = frames->windows;
-  const size_t out_width = qnn_positions(l->width, 0, l->kernel_w, l->stride_w, 1), step = l->stride_w;
+  const size_t out_width = qnn_lut_out_width(l), step = l->stride_w;
   FOR_WINDOW_RUNS(frames, l, out_width)
     for (size_t i = 0; i < num_nodes; ++i) {
       const float *from = x + offset + frames->pixels[node + i];
@@ -70,7 +70,7 @@ static void load_windows(const float *x, const qnn_lut_frames *frames, size_t no
 
 void qnn_lut_add_windows(const float *rows, const qnn_lut_frames *frames, size_t node, size_t num_nodes, float *x) {
   const qnn_lut_layer *l = frames->windows;
-  const size_t out_width = qnn_positions(l->width, 0, l->kernel_w, l->stride_w, 1), step = l->stride_w;
+  const size_t out_width = qnn_lut_out_width(l), step = l->stride_w;
   FOR_WINDOW_RUNS(frames, l, out_width)
     for (size_t i = 0; i < num_nodes; ++i) {
       const float *restrict from = rows + i * QNN_LUT_BLOCK + at;
@@ -110,7 +110,7 @@ void qnn_lut_store(const float *rows, const qnn_lut_frames *frames, size_t node,
 
 static void load_window_bits(const float *x, const qnn_lut_frames *frames, uint8_t *rows) {
   const qnn_lut_layer *l = frames->windows;
-  const size_t out_width = qnn_positions(l->width, 0, l->kernel_w, l->stride_w, 1), step = l->stride_w;
+  const size_t out_width = qnn_lut_out_width(l), step = l->stride_w;
   FOR_WINDOW_RUNS(frames, l, out_width)
     for (size_t i = 0; i < frames->nodes; ++i) {
       const float *from = x + offset + frames->pixels[i];

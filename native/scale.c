@@ -4,12 +4,10 @@
 
 enum { chunk = 1 << 12, grain_chunks = 8, lanes = 4 };
 
-static bool is_size_valid(size_t n) { return n && n <= SIZE_MAX / 8; }
-
 /* Chunks add up in double, in their order. */
 qnn_status qnn_sum_chunk_grads(qnn_chunk_grad *chunk_grad, const float *x, const float *dy, size_t n, float number,
                                float *dx, double *sum) {
-  if (!is_size_valid(n)) return QNN_BAD_SHAPE;
+  if (!qnn_is_count(n)) return QNN_BAD_SHAPE;
   const size_t num_chunks = qnn_ceil_div(n, chunk);
   double *sums = qnn_scratch(num_chunks * sizeof *sums);
   if (!sums) return QNN_NO_MEMORY;
@@ -26,7 +24,7 @@ qnn_status qnn_sum_chunk_grads(qnn_chunk_grad *chunk_grad, const float *x, const
 
 qnn_status qnn_scale(const float *x, size_t n, float scale, float *y) {
   if (!x || !y) return QNN_BAD_ARGUMENT;
-  if (!is_size_valid(n)) return QNN_BAD_SHAPE;
+  if (!qnn_is_count(n)) return QNN_BAD_SHAPE;
   const int num_threads = qnn_threads_for(n, grain_chunks * chunk);
 #pragma omp parallel for num_threads(num_threads) if (num_threads > 1)
   for (size_t i = 0; i < n; ++i) y[i] = scale * x[i];

@@ -22,6 +22,10 @@ size_t qnn_positions(size_t length, size_t pad, size_t kernel, size_t stride, si
   return reach >= length + 2 * pad ? 0 : (length + 2 * pad - reach - 1) / stride + 1;
 }
 
+size_t qnn_lut_out_height(const qnn_lut_layer *l) { return qnn_positions(l->height, 0, l->kernel_h, l->stride_h, 1); }
+
+size_t qnn_lut_out_width(const qnn_lut_layer *l) { return qnn_positions(l->width, 0, l->kernel_w, l->stride_w, 1); }
+
 static size_t out_height(const qnn_conv2d_shape *s) {
   return qnn_positions(s->height, s->pad_h, s->kernel_h, s->stride_h, s->dilate_h);
 }

@@ -245,6 +245,9 @@ typedef struct {
   size_t channels, height, width, kernel_h, kernel_w, stride_h, stride_w;
 } qnn_lut_layer;
 
+size_t qnn_lut_out_height(const qnn_lut_layer *layer);         /* windows above each other; 0: none fits */
+size_t qnn_lut_out_width(const qnn_lut_layer *layer);
+
 /* connections: [num_nodes][n] whole numbers below in_nodes, as floats; weight: [num_nodes][2^n], entry i where input j is
  * bit j of i; stats: [2][num_nodes], mean and variance: written if is_training, else read; ignored without batch_norm. */
 qnn_status qnn_lut_train_forward(const float *x, const float *connections, const float *weight,

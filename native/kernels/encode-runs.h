@@ -6,6 +6,8 @@
 #ifndef QNN_ENCODE_RUNS_H
 #define QNN_ENCODE_RUNS_H
 
+#include "../internal.h"
+
 #define QNN_RUN_CASE(planes, is_shared) \
   case planes: run(planes, planes, is_shared, x + at, count, steps, words, plane_words); break;
 

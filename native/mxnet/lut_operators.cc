@@ -76,8 +76,7 @@ void set_data(const Attributes &attributes, const Shape &shape, qnn_lut_layer *l
   layer->channels = shape[1], layer->height = shape[2], layer->width = shape[3];
   layer->kernel_h = kernel[0], layer->kernel_w = kernel[1];
   layer->stride_h = stride[0], layer->stride_w = stride[1];
-  const size_t height = qnn_positions(layer->height, 0, kernel[0], stride[0], 1);
-  const size_t width = qnn_positions(layer->width, 0, kernel[1], stride[1], 1);
+  const size_t height = qnn_lut_out_height(layer), width = qnn_lut_out_width(layer);
   if (!height || !width || layer->channels * kernel[0] * kernel[1] != layer->in_nodes)
     fail(std::string(kLut) + " reads windows of " + std::to_string(kernel[0]) + "x" + std::to_string(kernel[1]) + " pixels, " +
          std::to_string(layer->in_nodes) + " inputs, of data of shape " + shown(shape));
@@ -98,8 +97,8 @@ MXReturnValue lut_shape(const Attributes &attributes, Shapes *in, Shapes *out) {
   check_data_shape(shape, kLut);
   set_data(attributes, shape, &layer);
   if (layer.kernel_h) {
-    shape[2] = static_cast<unsigned>(qnn_positions(layer.height, 0, layer.kernel_h, layer.stride_h, 1));
-    shape[3] = static_cast<unsigned>(qnn_positions(layer.width, 0, layer.kernel_w, layer.stride_w, 1));
+    shape[2] = static_cast<unsigned>(qnn_lut_out_height(&layer));
+    shape[3] = static_cast<unsigned>(qnn_lut_out_width(&layer));
   }
   const unsigned nodes = static_cast<unsigned>(layer.num_nodes), n = static_cast<unsigned>(layer.n);
   set_shape(&(*in)[kWeight], {nodes, 1u << n}, kLut, "weight");
