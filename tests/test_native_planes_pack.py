@@ -11,7 +11,6 @@ from qnn import reference_planes as planes_of
 pytestmark = pytest.mark.usefixtures("isa")
 
 
-
 def thresholds(planes, channels, seed=1):
     """(2^planes - 1, channels) float32, ascending, zeros, infinities and equal neighbours among them."""
     t = floats(2 ** planes - 1, channels, seed=seed)
