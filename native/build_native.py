@@ -23,7 +23,7 @@ ISA_FLAGS = {
     "x86_64": {
         "scalar": [],
         "popcnt": ["-mpopcnt"],
-        "avx2": ["-mavx2"],
+        "avx2": ["-mavx2", "-mfma"],
         "avx512": AVX512,
         "amx": AVX512 + ["-mavx512vbmi", "-mamx-tile", "-mamx-int8", "-mamx-bf16"],
     },

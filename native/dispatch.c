@@ -16,6 +16,7 @@
   qnn_finish_ukernel qnn_finish_ukernel__##base;             \
   qnn_threshold_ukernel qnn_threshold_ukernel__##base;       \
   extern const qnn_lut_kernels qnn_lut_kernels__##base;      \
+  extern const qnn_stem_kernels qnn_stem_kernels__##base;    \
   static bool isa##_is_usable(void) { return usable; }
 #define QNN_ISA_MISSING(isa)
 #include "kernels/isa.inc"
@@ -25,8 +26,8 @@
 #define QNN_ISA(isa, base, mr, tmr, nr, tiles, bf16, usable)                                                        \
   {#isa, isa##_is_usable, mr, tmr, nr, qnn_xgemm_ukernel__##base, qnn_tgemm_ukernel__##base,                        \
    qnn_pack_ukernel__##base, qnn_encode_ukernel__##base, qnn_finish_ukernel__##base, qnn_threshold_ukernel__##base, \
-   &qnn_lut_kernels__##base, tiles, bf16},
-#define QNN_ISA_MISSING(isa) {#isa, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+   &qnn_lut_kernels__##base, &qnn_stem_kernels__##base, tiles, bf16},
+#define QNN_ISA_MISSING(isa) {#isa, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
 static const qnn_isa table[] = {
 #include "kernels/isa.inc"
 };

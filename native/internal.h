@@ -107,6 +107,27 @@ typedef struct {
   size_t (*count)(const uint64_t *slices, const int32_t *signals, size_t n, uint64_t *digits);
 } qnn_lut_kernels;
 
+/* A float layer's sums begin at `start` and end with `end` added, [num_filter] each; the neutral end is -0.0f. */
+typedef struct {
+  const float *start, *end;
+  bool relu;
+} qnn_stem_ends;
+
+/* Tap t of pixel j of a row reads x[offsets[t] + j * step] and weight[t * num_filter + f]; num_filter is a multiple of
+ * 16. */
+typedef struct {
+  const size_t *offsets;
+  size_t count, step, num_filter;
+  const float *weight;
+} qnn_stem_taps;
+
+typedef struct {
+  /* A row: y[j * num_filter + f] = the chain of fused multiply-adds over t, in order. */
+  void (*convolve)(size_t num_pixels, const float *x, const qnn_stem_taps *taps, const qnn_stem_ends *ends, float *y);
+  /* y[j * count + i] = largest of x[j * stride + k * step + i], k < size; i < count, a multiple of 16. */
+  void (*pool)(const float *x, size_t stride, size_t step, size_t size, size_t num_windows, size_t count, float *y);
+} qnn_stem_kernels;
+
 typedef struct qnn_tiles qnn_tiles;  /* tiles.h */
 typedef struct qnn_bf16_tiles qnn_bf16_tiles;  /* bf16_tiles.h */
 
@@ -120,6 +141,7 @@ typedef struct {
   qnn_finish_ukernel *finish;
   qnn_threshold_ukernel *threshold;
   const qnn_lut_kernels *lut;
+  const qnn_stem_kernels *stem;
   const qnn_tiles *tiles;     /* NULL: none */
   const qnn_bf16_tiles *bf16; /* NULL: none */
 } qnn_isa;

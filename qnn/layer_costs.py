@@ -18,7 +18,9 @@ from .reference_lut import MAX_INPUTS
 
 PACKED = {"_qnn_packed_convolution": "packed QConvolution", "_qnn_packed_fully_connected": "packed QFullyConnected",
           "_qnn_bits_convolution": "bits to bits", "_qnn_float_convolution": "bits to floats"}
-BETWEEN = {"_qnn_pack": "floats to bits", "_qnn_bits_max_pool": "Pooling of bits"}
+STEM = "_qnn_stem_convolution"
+BETWEEN = {"_qnn_pack": "floats to bits", "_qnn_bits_max_pool": "Pooling of bits",
+           STEM: "float stem"}
 QUANTIZED = ("QActivation", "QConvolution", "QFullyConnected")
 TABLE_BYTES = WORD_BYTES + MAX_INPUTS * np.dtype("int32").itemsize
 FLOAT = ("Convolution", "FullyConnected", "Deconvolution", "Convolution_v1")
@@ -33,12 +35,23 @@ def cost_of(node, ledger):
     if node.op in PACKED:
         return _packed(node, ledger)
     cost = Cost(BETWEEN.get(node.op, node.op))
+    if node.op == STEM:
+        cost.act_bit = cost.weight_bit = 32
+        cost.add_macs(_stem_pixels(node, ledger) * prod(ledger.shape(node.inputs[1])))
     if node.op in FLOAT:
         cost.act_bit = cost.weight_bit = 32
         positions = ledger.shape(node.inputs[0]) if node.op == "Deconvolution" else ledger.shapes[node][0]
         cost.add_macs(prod(positions) * prod(ledger.shape(node.inputs[1])[1:]))
     ledger.keep(cost, node.inputs)
     return cost
+
+
+def _stem_pixels(node, ledger):
+    """Pixels that its convolution gives, before the pooling."""
+    batch, _, *size = ledger.shape(node.inputs[0])
+    kernel, stride, pad = (numbers(node.attrs.get(key)) or [default] * 2
+                           for key, default in (("kernel", 1), ("stride", 1), ("pad", 0)))
+    return batch * prod((n + 2 * p - k) // s + 1 for n, k, s, p in zip(size, kernel, stride, pad))
 
 
 def _lut(node, ledger):

@@ -176,6 +176,27 @@ size_t qnn_pool_out_width(const qnn_pool_shape *shape);
  * out: [batch][planes][out_height + 2 out_pad_h][...][words]. */
 qnn_status qnn_max_pool_bits(const uint64_t *in, const qnn_pool_shape *shape, const uint64_t *flip, uint64_t *out);
 
+/* ---- float first layers: convolution [+ ReLU] [+ max-pooling], NCHW in, NHWC out (qnn/reference_stem.py) ----------------- */
+
+/* The sums are chains of fused multiply-adds over rows, columns and channels of the kernel, in this order, as oneDNN
+ * computes a convolution of few channels. */
+typedef struct {
+  const float *mean, *slope, *shift;        /* [channels]: data are ((x - mean) * slope) + shift; all NULL: x */
+  const float *bias;                        /* [num_filter]; NULL: none */
+  int bias_first;                           /* 1: sums begin with bias, 0: it is added at last */
+  int relu;
+  size_t pool_h, pool_w;                    /* window of the max-pooling; 0: none */
+  size_t pool_stride_h, pool_stride_w, pool_pad_h, pool_pad_w;  /* pad < window; the padding does not take part */
+} qnn_stem;
+
+size_t qnn_stem_out_height(const qnn_conv2d_shape *shape, const qnn_stem *stem);  /* 0 for a bad shape */
+size_t qnn_stem_out_width(const qnn_conv2d_shape *shape, const qnn_stem *stem);
+
+/* x: [batch][channels][height][width], padded by 0 (behind mean, slope and shift); weight: [kernel_h][kernel_w][channels]
+ * [num_filter], num_filter a multiple of 16, num_group and dilate 1; y: [batch][out_height][out_width][num_filter]. */
+qnn_status qnn_stem_convolution(const float *x, const float *weight, const qnn_conv2d_shape *shape, const qnn_stem *stem,
+                                float *y);
+
 /* ---- training: straight-through estimators, scales ----------------------------------------------------------------------- */
 
 /* Signs as one of two numbers, with explicit spatial padding, for training in float.

@@ -31,6 +31,7 @@ size_t test_pool(void), test_pool_of_codes(void);                               
 size_t test_scaled_codes(void);                                                   /* test_scaled_codes.c */
 size_t test_lut(void);                                                             /* test_lut_network.c */
 size_t test_thermometer(void), test_mean_of_groups(void);                          /* test_lut_signals.c */
+size_t test_stem(void);                                                            /* test_stem.c */
 size_t test_train_conv(void);                                                      /* test_train_conv.c */
 size_t test_lut_train(void), test_lut_batch_norm(void), test_lut_tables(void);     /* test_lut_train.c */
 size_t test_lut_windows(void);                                                     /* test_lut_windows.c */

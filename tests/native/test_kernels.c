@@ -14,7 +14,7 @@ static const struct {
     {"planes", test_planes}, {"pool of codes", test_pool_of_codes},
     {"thermometer", test_thermometer}, {"mean of groups", test_mean_of_groups}, {"lut train", test_lut_train},
     {"lut batch norm", test_lut_batch_norm}, {"lut tables", test_lut_tables}, {"lut windows", test_lut_windows},
-    {"scaled codes", test_scaled_codes}, {"train conv", test_train_conv}};
+    {"scaled codes", test_scaled_codes}, {"train conv", test_train_conv}, {"stem", test_stem}};
 
 static size_t report(const char *group, const char *isa, size_t num_bad) {
   printf("%s %s %s", num_bad ? "FAIL" : "PASS", isa, group);
