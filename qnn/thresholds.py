@@ -11,6 +11,8 @@ refused. Source: FINN (arXiv:1612.07119, section 4.2.2).
 """
 import numpy as np
 
+from .reference_stem import fma
+
 ALWAYS, NEVER = np.iinfo(np.int32).min, np.iinfo(np.int32).max
 CHUNK = 1 << 22  # table entries evaluated at a time
 
@@ -21,18 +23,22 @@ def sign_codes(x):
 
 
 class BatchNorm:
-    """BatchNorm of inference. All parameters (channels,) float32; shift and slope are what MXNet computes with."""
+    """BatchNorm of inference. All parameters (channels,) float32; shift and slope are what MXNet computes with.
+    is_fused: the product is not rounded before beta is added, as on oneDNN's blocked layout."""
 
-    def __init__(self, gamma, beta, mean, var, eps):
+    def __init__(self, gamma, beta, mean, var, eps, is_fused=False):
         one = np.float32
-        self.mean, self.beta = np.asarray(mean, one), np.asarray(beta, one)
+        self.mean, self.beta, self.is_fused = np.asarray(mean, one), np.asarray(beta, one), is_fused
         with np.errstate(all="ignore"):
             self.slope = (np.asarray(gamma, one) / np.sqrt(np.asarray(var, one) + one(eps))).astype(one)
 
     def __call__(self, x):
         """x: (channels, n) float32 -> the same shape."""
         with np.errstate(all="ignore"):
-            return ((x - self.mean[:, None]) * self.slope[:, None] + self.beta[:, None]).astype(np.float32)
+            centred = x - self.mean[:, None]
+            if self.is_fused:
+                return fma(centred, self.slope[:, None], self.beta[:, None])
+            return (centred * self.slope[:, None] + self.beta[:, None]).astype(np.float32)
 
     @property
     def is_falling(self):
@@ -98,6 +104,11 @@ def float_thresholds(function, channels, levels=1):
         low, high = np.where(is_reached | (low == high), low, middle + 1), np.where(is_reached, middle, high)
     threshold = _float(low)
     return (threshold[:, 0] if levels == 1 else threshold), is_falling
+
+
+def neighbours(x, reach):
+    """The 2 reach + 1 float32 numbers around x, ascending."""
+    return _float(_key(x) + np.arange(-reach, reach + 1))
 
 
 def _key(x):

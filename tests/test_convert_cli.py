@@ -57,7 +57,7 @@ def test_verify_fails_on_a_difference(prefix, tmp_path, monkeypatch, capsys):
 
 
 PASSES = ["pack_weights", "remove_activations", "split_layers", "share_packs", "fold_thresholds", "fuse_outputs",
-          "arrange_nhwc"]
+          "arrange_nhwc", "native_stems"]
 
 
 def stage_lines(error):
@@ -67,8 +67,8 @@ def stage_lines(error):
 def test_passes_are_named_in_order(prefix, capsys):
     assert main(["convert", prefix, "2"]) == 0
     lines = stage_lines(capsys.readouterr().err)
-    assert [line.split(":")[0] for line in lines] == ["[%d/7] %s" % item for item in enumerate(PASSES, 1)]
-    assert lines[0] == "[1/7] pack_weights: 3" and lines[2] == "[3/7] split_layers: 3"
+    assert [line.split(":")[0] for line in lines] == ["[%d/8] %s" % item for item in enumerate(PASSES, 1)]
+    assert lines[0] == "[1/8] pack_weights: 3" and lines[2] == "[3/8] split_layers: 3"
 
 
 def test_no_fuse_keeps_packed_layers_between_floats(prefix, tmp_path, capsys):
@@ -92,9 +92,9 @@ def test_saved_stages_load_and_predict_the_same(prefix, tmp_path, capsys):
         stage = str(folder / ("%d_%s" % (number, name)))
         np.testing.assert_array_equal(qnn.load(stage, 2).predict(data), expected)
         assert "%s: 0 classes differ" % stage in error
-    assert len(os.listdir(folder)) == 14
+    assert len(os.listdir(folder)) == 16
     for kind in ("-symbol.json", "-0002.params"):
-        assert (folder / ("7_arrange_nhwc" + kind)).read_bytes() == (tmp_path / ("out" + kind)).read_bytes()
+        assert (folder / ("8_native_stems" + kind)).read_bytes() == (tmp_path / ("out" + kind)).read_bytes()
 
 
 def test_stages_without_fusion(prefix, tmp_path):

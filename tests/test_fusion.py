@@ -35,7 +35,7 @@ def test_every_stage_gives_the_same_floats(name):
         seen.append((number, total))
 
     run_passes(Graph.from_json(symbol.tojson()), args, auxs, observe=observe)
-    assert seen == [(number, 7) for number in range(1, 8)]
+    assert seen == [(number, 8) for number in range(1, 9)]
 
 
 def operators(name):
@@ -57,7 +57,8 @@ def test_cnv_is_bits_behind_its_first_batch_norm():
 
 def test_resnet_keeps_its_stream_nhwc_between_packed_layers():
     found = operators("resnet_v2")
-    assert found.count("BatchNorm") == 2 and found.count("transpose") == 2 and "elemwise_add" not in found
+    is_float = "_qnn_stem_convolution" not in found  # the first layer, on processors where oneDNN adds in another order
+    assert found.count("BatchNorm") == found.count("transpose") == 1 + is_float and "elemwise_add" not in found
     assert found.count("_qnn_pack") == 3 and found.count("_qnn_bits_convolution") == 3
 
 

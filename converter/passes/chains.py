@@ -32,8 +32,14 @@ class Chain:
     nodes: list = field(default_factory=list)
 
 
-def batch_norm(model, node):
+def batch_norm(model, node, is_fused=False):
     """The BatchNorm of a node, or None where it is none that can be folded."""
+    statistics = norm_statistics(model, node)
+    return None if statistics is None else BatchNorm(*statistics, is_fused=is_fused)
+
+
+def norm_statistics(model, node):
+    """(gamma, beta, mean, var, eps) of a BatchNorm over channels whose parameters are known, else None."""
     sources = [source for source, _ in node.inputs[1:5]]
     params = {**model.arg_params, **model.aux_params}
     if node.op != "BatchNorm" or node.attrs.get("axis", "1") != "1":
@@ -42,7 +48,7 @@ def batch_norm(model, node):
         return None
     gamma, beta, mean, var = (params[source.name] for source in sources)
     is_fixed = node.attrs.get("fix_gamma", "True") in ("True", "1", "true")
-    return BatchNorm(np.ones_like(gamma) if is_fixed else gamma, beta, mean, var, float(node.attrs.get("eps", "1e-3")))
+    return np.ones_like(gamma) if is_fixed else gamma, beta, mean, var, float(node.attrs.get("eps", "1e-3"))
 
 
 def walk(model, entry, is_integer, is_sign=True):

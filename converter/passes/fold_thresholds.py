@@ -95,10 +95,15 @@ class FoldThresholds:
             return False
         norm = chain.after[0]
         threshold, is_falling = float_thresholds(lambda x: code.numbers(norm(x)), len(norm.mean), code.levels)
-        threshold = np.ascontiguousarray(threshold.T)
-        pack.attrs["has_threshold"] = "True"
-        pack.inputs = [chain.source, model.entry(pack.name + "_threshold", threshold), _flips(model, pack, is_falling)]
+        give_thresholds(model, pack, chain.source, threshold, is_falling)
         return True
+
+
+def give_thresholds(model, pack, source, threshold, is_falling):
+    """Lets `pack` compare the floats of `source` with float_thresholds()."""
+    threshold = np.ascontiguousarray(threshold.T)
+    pack.attrs["has_threshold"] = "True"
+    pack.inputs = [source, model.entry(pack.name + "_threshold", threshold), _flips(model, pack, is_falling)]
 
 
 def _can_give_bits(layer, pack):
