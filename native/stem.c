@@ -57,7 +57,7 @@ static void normalise(const qnn_stem *stem, size_t channel, const float *restric
   for (size_t i = 0; i < count; ++i) to[i] = (from[i] - mean) * slope + shift;
 }
 
-/* Rows begin .. end of the padded and normalised image, 0 outside of it, to `to` in each plane. */
+/* Rows begin .. end of the padded and normalised image, 0 outside of it, to `plane` and to the planes behind it. */
 static void copy_rows(const plan *p, size_t image, size_t begin, size_t end, float *plane) {
   const qnn_conv2d_shape *s = p->shape;
   for (size_t c = 0; c < s->channels; ++c, plane += p->plane) {
