@@ -19,8 +19,7 @@ from .reference_lut import MAX_INPUTS
 PACKED = {"_qnn_packed_convolution": "packed QConvolution", "_qnn_packed_fully_connected": "packed QFullyConnected",
           "_qnn_bits_convolution": "bits to bits", "_qnn_float_convolution": "bits to floats"}
 STEM = "_qnn_stem_convolution"
-BETWEEN = {"_qnn_pack": "floats to bits", "_qnn_bits_max_pool": "Pooling of bits",
-           STEM: "float stem"}
+BETWEEN = {"_qnn_pack": "floats to bits", "_qnn_bits_max_pool": "Pooling of bits", STEM: "float stem"}
 QUANTIZED = ("QActivation", "QConvolution", "QFullyConnected")
 TABLE_BYTES = WORD_BYTES + MAX_INPUTS * np.dtype("int32").itemsize
 FLOAT = ("Convolution", "FullyConnected", "Deconvolution", "Convolution_v1")

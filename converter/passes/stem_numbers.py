@@ -66,7 +66,7 @@ def are_steps(codes, threshold, is_falling):
 
 def _probe(model, stem, batch, windows):
     """{node: what it gives} for random data, {None: data}: the last operator, tanh, and BatchNorms before packs."""
-    kernel, stride = numbers(stem.conv, "kernel"), numbers(stem.conv, "stride") or (1, 1)
+    kernel, stride = numbers(stem.conv, "kernel"), numbers(stem.conv, "stride", "(1, 1)")
     size = [k + s * count for k, s, count in zip(kernel, stride, (windows, windows + 3))]
     channels = model.arg_params[stem.conv.inputs[1][0].name].shape[1]
     data = np.random.RandomState(1).standard_normal((batch, channels, *size)).astype(np.float32)
@@ -114,11 +114,11 @@ def _options(model, stem, bias_first):
     if stem.before is not None:
         before = batch_norm(model, stem.before)
         norm = [np.ascontiguousarray(part) for part in (before.mean, before.slope, before.beta)]
-    pool = stem.pool and (numbers(stem.pool, "kernel"), numbers(stem.pool, "stride") or (1, 1),
-                          numbers(stem.pool, "pad") or (0, 0))
+    pool = stem.pool and (numbers(stem.pool, "kernel"), numbers(stem.pool, "stride", "(1, 1)"),
+                          numbers(stem.pool, "pad", "(0, 0)"))
     return {"weight": np.ascontiguousarray(weight.transpose(2, 3, 1, 0)), "bias": bias, "bias_first": bias_first,
             "norm": norm, "relu": stem.activation is not None and not stem.has_tanh,
-            "stride": numbers(stem.conv, "stride") or (1, 1), "pad": numbers(stem.conv, "pad") or (0, 0), "pool": pool}
+            "stride": numbers(stem.conv, "stride", "(1, 1)"), "pad": numbers(stem.conv, "pad", "(0, 0)"), "pool": pool}
 
 
 def _merged(weight, bias, gamma, beta, mean, var, eps):

@@ -2,8 +2,12 @@
 
 
 def numbers(node, key, default=""):
-    """(3, 3) of node.attrs[key] == "(3, 3)"."""
-    return tuple(int(part) for part in node.attrs.get(key, default).strip("()[] ").split(",") if part.strip())
+    """(3, 3) of node.attrs[key] == "(3, 3)"; of `default` where it is absent or empty."""
+    return _parsed(node.attrs.get(key, "")) or _parsed(default)
+
+
+def _parsed(text):
+    return tuple(int(part) for part in text.strip("()[] ").split(",") if part.strip())
 
 
 def text(values):
