@@ -1,4 +1,4 @@
-"""build_native: the cffi module `qnn._native`, cut from the public header, and the flags of every native file.
+"""build_native: the cffi module `qnn._native`, cut from the public headers, and the flags of every native file.
 
     drivers(), kernels(isa), adapters()  ->  source files;  isa_flags()[isa]  ->  extra flags of that ISA's kernel files
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 import cffi
 
 NATIVE = Path(__file__).resolve().parent
-HEADER = NATIVE / "include" / "qnn.h"
+HEADERS = [NATIVE / "include" / name for name in ("qnn.h", "qnn_train.h")]
 
 # -ffp-contract=off: a fused multiply-add rounds once where the definition rounds twice; results would differ by ISA.
 C_FLAGS = ["-O3", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-fvisibility=hidden", "-fopenmp",
@@ -66,8 +66,11 @@ def adapters():
 
 
 def declarations():
-    """The cffi declarations: qnn.h between its two markers."""
-    text = HEADER.read_text()
+    """The cffi declarations: the public headers between their two markers."""
+    return "".join(_between_markers(header.read_text()) for header in HEADERS)
+
+
+def _between_markers(text):
     begin, end = text.index("/* cdef begin"), text.index("/* cdef end")
     return text[text.index("*/", begin) + 2:end]
 
@@ -76,5 +79,5 @@ def emit_c_code(path):
     """Writes the C source of the module `qnn._native` to `path`."""
     ffi = cffi.FFI()
     ffi.cdef(declarations())
-    ffi.set_source("qnn._native", '#include "qnn.h"')
+    ffi.set_source("qnn._native", '#include "qnn_train.h"')
     ffi.emit_c_code(str(path))

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "qnn.h"
+#include "qnn_train.h"
 
 enum {
   QNN_WORD_BITS = 64,

@@ -5,7 +5,7 @@
 #include <mxnet/lib_api.h>
 
 #include "attributes.h"
-#include "qnn.h"
+#include "qnn_train.h"
 
 namespace qnn {
 

@@ -1,4 +1,4 @@
-/* Table layers, for training and inference in float32: adapter from lib_api to qnn.h.
+/* Table layers, for training and inference in float32: adapter from lib_api to qnn_train.h.
  *
  *   _qnn_lut(data, weight, connections[, mode, moving_mean, moving_var]; ...)  ->  y, stats
  *

@@ -1,4 +1,4 @@
-/* Signals of table layers: real numbers into bits, and bits into means, in float32: adapter from lib_api to qnn.h.
+/* Signals of table layers: real numbers into bits, and bits into means, in float32: adapter from lib_api to qnn_train.h.
  *
  *   _qnn_thermometer(data, thresholds; frames, depth, low, high)            ->  bits
  *   _qnn_mean_of_groups(data; n, binarize, binarize_input)                  ->  means or majorities of n channels

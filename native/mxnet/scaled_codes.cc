@@ -1,4 +1,4 @@
-/* Codes of residual binarization and their scales, for training: adapter from lib_api to qnn.h.
+/* Codes of residual binarization and their scales, for training: adapter from lib_api to qnn_train.h.
  *
  *   _qnn_isometric(data, gamma; levels)   ->  codes: odd integers -(2^levels - 1) .. 2^levels - 1 in float32
  *   _qnn_scale(data, scale)               ->  data * scale

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "qnn.h"
+#include "qnn_train.h"
 
 void restart_random(void);
 uint64_t random_word(void);
