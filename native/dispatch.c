@@ -2,13 +2,14 @@
 #include <stdatomic.h>
 
 #include "bf16_tiles.h"
+#include "tables.h"
 #include "tiles.h"
 
 #define QNN_AVX512_IS_USABLE                                                   \
   (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&  \
    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq"))
 
-#define QNN_ISA(isa, base, mr, tmr, nr, tiles, bf16, usable) \
+#define QNN_ISA(isa, base, mr, tmr, nr, tables, tiles, bf16, usable) \
   qnn_xgemm_ukernel qnn_xgemm_ukernel__##base;               \
   qnn_xgemm_ukernel qnn_tgemm_ukernel__##base;               \
   qnn_pack_ukernel qnn_pack_ukernel__##base;                 \
@@ -23,11 +24,11 @@
 #undef QNN_ISA
 #undef QNN_ISA_MISSING
 
-#define QNN_ISA(isa, base, mr, tmr, nr, tiles, bf16, usable)                                                        \
+#define QNN_ISA(isa, base, mr, tmr, nr, tables, tiles, bf16, usable)                                                        \
   {#isa, isa##_is_usable, mr, tmr, nr, qnn_xgemm_ukernel__##base, qnn_tgemm_ukernel__##base,                        \
    qnn_pack_ukernel__##base, qnn_encode_ukernel__##base, qnn_finish_ukernel__##base, qnn_threshold_ukernel__##base, \
-   &qnn_lut_kernels__##base, &qnn_stem_kernels__##base, tiles, bf16},
-#define QNN_ISA_MISSING(isa) {#isa, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+   &qnn_lut_kernels__##base, &qnn_stem_kernels__##base, tables, tiles, bf16},
+#define QNN_ISA_MISSING(isa) {#isa, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
 static const qnn_isa table[] = {
 #include "kernels/isa.inc"
 };

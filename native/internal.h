@@ -128,6 +128,7 @@ typedef struct {
   void (*pool)(const float *x, size_t stride, size_t step, size_t size, size_t num_windows, size_t count, float *y);
 } qnn_stem_kernels;
 
+typedef struct qnn_tables qnn_tables;  /* tables.h */
 typedef struct qnn_tiles qnn_tiles;  /* tiles.h */
 typedef struct qnn_bf16_tiles qnn_bf16_tiles;  /* bf16_tiles.h */
 
@@ -142,6 +143,7 @@ typedef struct {
   qnn_threshold_ukernel *threshold;
   const qnn_lut_kernels *lut;
   const qnn_stem_kernels *stem;
+  const qnn_tables *tables;   /* NULL: none */
   const qnn_tiles *tiles;     /* NULL: none */
   const qnn_bf16_tiles *bf16; /* NULL: none */
 } qnn_isa;
@@ -274,6 +276,8 @@ void qnn_run_layer(const qnn_layer *layer);
 
 /* The same by tiles of bytes (layer_tiles.c); false if that is not possible, or not faster. */
 bool qnn_run_tiles(const qnn_layer *layer);
+
+bool qnn_tiles_are_forced(void);            /* qnn_force_tiles */
 
 /* Counts to the output (layer_output.c): what all filters share, what a panel or two need, and pixels
  * first .. first+num_pixels <= 64 of these. */

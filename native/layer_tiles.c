@@ -117,15 +117,17 @@ static atomic_bool is_forced;
 
 void qnn_force_tiles(int is_on) { atomic_store(&is_forced, is_on); }
 
+bool qnn_tiles_are_forced(void) { return atomic_load(&is_forced); }
+
 /* Pixels of a plain XNOR GEMM share no codes: spreading them takes what multiplying gains. */
 static bool is_candidate(const qnn_layer *layer, size_t k_words) {
   const bool is_plain = layer->walk.num_segments == 1 && layer->walk.num_pairs == 1;
-  return (!is_plain || atomic_load(&is_forced)) && layer->num_group == 1 &&
+  return (!is_plain || qnn_tiles_are_forced()) && layer->num_group == 1 &&
          layer->weight_planes <= QNN_TILE_PLANES && k_words <= most_k_words;
 }
 
 static bool is_worth_it(const qnn_layer *layer, const cut *cut, size_t k_words) {
-  if (atomic_load(&is_forced)) return true;
+  if (qnn_tiles_are_forced()) return true;
   const size_t num_pixels = layer->batch * layer->out_height * layer->out_width;
   const double popcounts = popcount_ns * (double)num_pixels * (double)layer->walk.num_pairs;
   const double tiles = factor_ns + (cut->width > layer->out_width ? torn_ns : piece_ns) * (double)cut->pieces;

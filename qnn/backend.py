@@ -71,7 +71,7 @@ def select_isa(name, source="isa"):
 
 
 def force_tiles(is_on):
-    """Runs layers on matrix tiles wherever that is possible, not only where it is faster; for tests."""
+    """Runs layers on matrix tiles, or tables, wherever that is possible, not only where it is faster; for tests."""
     if is_native:
         lib.qnn_force_tiles(is_on)
 

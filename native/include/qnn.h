@@ -58,7 +58,7 @@ int qnn_isa_is_built(size_t index);
 int qnn_isa_is_usable(size_t index);        /* built, and this machine runs it */
 const char *qnn_isa_chosen(void);           /* the one in use: the last usable row until qnn_isa_select */
 qnn_status qnn_isa_select(const char *name);
-void qnn_force_tiles(int is_on);            /* amx: tiles wherever they can run, not only where they are faster */
+void qnn_force_tiles(int is_on);            /* amx: tiles, avx2: tables, wherever they can run, not only where they are faster */
 
 /* ---- threads: one parallel region per call; 1 in a forked child, where OpenMP would hang ---------------------------- */
 

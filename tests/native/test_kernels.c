@@ -8,7 +8,9 @@
 static const struct {
   const char *name;
   size_t (*run)(void);
-} groups[] = {
+} layers[] = {{"xgemm, forced", test_xgemm}, {"conv2d, forced", test_conv2d}, {"thresholds, forced", test_thresholds},
+              {"planes, forced", test_planes}},
+  groups[] = {
     {"pack", test_pack}, {"flush to zero", test_flush_to_zero}, {"xgemm", test_xgemm}, {"conv2d", test_conv2d},
     {"groups", test_groups}, {"thresholds", test_thresholds}, {"pool", test_pool}, {"lut", test_lut},
     {"planes", test_planes}, {"pool of codes", test_pool_of_codes},
@@ -31,6 +33,9 @@ int main(void) {
     if (qnn_isa_select(isa) != QNN_OK || strcmp(qnn_isa_chosen(), isa) != 0) num_failed += report("select", isa, 1);
     restart_random();
     for (size_t g = 0; g < sizeof groups / sizeof *groups; ++g) num_failed += report(groups[g].name, isa, groups[g].run());
+    qnn_force_tiles(1);  /* tiles and tables wherever they can run */
+    for (size_t g = 0; g < sizeof layers / sizeof *layers; ++g) num_failed += report(layers[g].name, isa, layers[g].run());
+    qnn_force_tiles(0);
   }
   return num_failed ? 1 : 0;
 }
