@@ -3,7 +3,9 @@
  *   task (OpenMP):  block of pixels (L2)  x  group  x  range of filters
  *     filters:      one or two panels (their words stay in L1)
  *       tile:       up to 64 pixels, whose counts stay in L1 until they are written out
- *         micro-kernel: mr pixels, all planes; popcounts, or look-ups in tables.h
+ *         micro-kernel: mr pixels, all planes
+ *
+ * The loops over filters and tiles are those of tables.h where these are faster.
  *
  * Counts do not depend on how pixels and filters are cut, so every thread count gives the same bits. */
 #include "tables.h"
@@ -43,34 +45,28 @@ static void find_pixels(const qnn_layer *layer, size_t first, size_t num_pixels,
 /* Filters filter_begin .. filter_end of a group, at pixels first .. first+num_pixels. */
 static void run_block(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels, size_t group,
                       size_t filter_begin, size_t filter_end) {
-  assert(num_pixels <= block_pixels);
+  qnn_xgemm_ukernel *const gemm = layer->is_masked ? isa->tgemm : isa->xgemm;
+  const size_t mr = layer->is_masked ? isa->tmr : isa->mr;
+  assert(num_pixels <= block_pixels && mr <= QNN_MAX_MR && isa->nr <= QNN_MAX_NR);
   const uint64_t *pixels[block_pixels];
   _Alignas(64) int32_t counts[tile_pixels * QNN_MAX_NR];
   qnn_epilogue epilogue;
   const size_t k_words = layer->walk.num_segments * layer->walk.segment_words;
   const size_t group_start = group * (layer->num_filter / layer->num_group);
   find_pixels(layer, first, num_pixels, group, pixels);
+  if (qnn_run_tables(layer, isa, first, num_pixels, pixels, filter_begin, filter_end)) return;
   qnn_start_epilogue(layer, &epilogue);
-  qnn_spread spread;
-  const bool is_spread = qnn_tables_gain(layer, isa, num_pixels) &&
-                         qnn_spread_pixels(layer, isa, num_pixels, pixels, &spread);
-  qnn_xgemm_ukernel *const gemm = is_spread ? isa->tables->xgemm : layer->is_masked ? isa->tgemm : isa->xgemm;
-  const size_t mr = is_spread ? isa->tables->mr : layer->is_masked ? isa->tmr : isa->mr;
-  const size_t nr = is_spread ? QNN_MAX_NR : isa->nr;
-  const qnn_walk *walk = is_spread ? &spread.walk : &layer->walk;
-  assert(mr <= QNN_MAX_MR && nr <= QNN_MAX_NR);
 
   for (size_t f = filter_begin, n; f < filter_end; f += n) {
-    n = filter_end - f >= nr ? nr : qnn_min(filter_end - f, QNN_PANEL_FILTERS);
+    n = filter_end - f >= isa->nr ? isa->nr : qnn_min(filter_end - f, QNN_PANEL_FILTERS);
     const size_t filter = group_start + f, ld = n > QNN_PANEL_FILTERS ? QNN_MAX_NR : QNN_PANEL_FILTERS;
-    const uint64_t *panels = is_spread ? qnn_spread_panels(layer, isa, filter, n, &spread)
-                                       : layer->panels + filter * k_words;
+    const uint64_t *panels = layer->panels + filter * k_words;
     qnn_select_epilogue(layer, filter, n, &epilogue);
     for (size_t at = 0, tile; at < num_pixels; at += tile) {
       tile = next_piece(num_pixels - at, tile_pixels);
       for (size_t j = 0, piece; j < tile; j += piece) {
         piece = next_piece(tile - j, mr);
-        gemm(piece, pixels + at + j, n, panels, walk, counts + j * ld, ld);
+        gemm(piece, pixels + at + j, n, panels, &layer->walk, counts + j * ld, ld);
       }
       qnn_write_counts(layer, isa, first + at, tile, filter, n, counts, ld, &epilogue);
     }
@@ -102,7 +98,7 @@ void qnn_run_layer(const qnn_layer *layer) {
   const size_t num_pixels = layer->batch * layer->out_height * layer->out_width;
   const size_t k_words = layer->walk.num_segments * layer->walk.segment_words * layer->walk.num_pairs;
   const size_t filters_per_group = layer->num_filter / layer->num_group;
-  const size_t filter_blocks = qnn_ceil_div(filters_per_group, isa->nr);
+  const size_t nr = isa->tables ? QNN_TABLE_FILTERS : isa->nr, filter_blocks = qnn_ceil_div(filters_per_group, nr);
 
   /* work saturates: a product that overflows is large enough for all threads */
   size_t work = 0;
@@ -113,6 +109,7 @@ void qnn_run_layer(const qnn_layer *layer) {
   size_t touched = layer->row_words / layer->out_width;
   if (touched < layer->pixel_words) touched = layer->pixel_words;
   size_t block = block_bytes / sizeof(uint64_t) / touched / layer->num_planes;
+  if (isa->tables) block /= QNN_SPREAD_PIXEL;
   block = block < tile_pixels ? tile_pixels : qnn_min(block, block_pixels);
   size_t blocks = qnn_ceil_div(num_pixels, block), ranges = 1;
   const size_t groups = qnn_bits_are_merged(layer) ? 1 : layer->num_group;
@@ -125,7 +122,7 @@ void qnn_run_layer(const qnn_layer *layer) {
   }
   block = qnn_ceil_div(num_pixels, blocks);
   blocks = qnn_ceil_div(num_pixels, block);
-  const cut cut = {block, groups, qnn_ceil_div(filter_blocks, ranges) * isa->nr, ranges};
+  const cut cut = {block, groups, qnn_ceil_div(filter_blocks, ranges) * nr, ranges};
   const size_t num_tasks = blocks * groups * ranges;
 
   /* One thread does without a region: libgomp would set up a team first, 0.2 us, a tenth of a small layer. */

@@ -1,47 +1,110 @@
-/* layer_tables.c: operands of a block of pixels as the tables want them (tables.h). */
+/* layer_tables.c: the loops around tables of counts (tables.h).
+ *
+ *   block of pixels (layer.c): their words become offsets of tables, once for all taps and filters
+ *     filters:                 four panels, whose half bytes become indices
+ *       tile:                  16 pairs of pixels
+ *         words:               7 of each filter at a time, which stay in L1 for the tile
+ *
+ * A pair is a pixel of the output and the next one; where rows end, the last one goes alone, and what is counted for the
+ * one beside it is overwritten by what follows. */
 #include "tables.h"
 
 enum { least_pixels = 6 };      /* for fewer, or less than two panels, spreading takes longer than counting bits does */
 
-static size_t words_of_filter(const qnn_layer *layer) { return layer->walk.num_segments * layer->walk.segment_words; }
-
-bool qnn_tables_gain(const qnn_layer *layer, const qnn_isa *isa, size_t num_pixels) {
+static bool gains(const qnn_layer *layer, const qnn_isa *isa, size_t num_pixels) {
   const bool is_possible = isa->tables && layer->num_group == 1 && !layer->is_masked && layer->range <= UINT16_MAX;
   return is_possible && ((num_pixels >= least_pixels && layer->num_filter >= QNN_MAX_NR) || qnn_tiles_are_forced());
 }
 
-bool qnn_spread_pixels(const qnn_layer *layer, const qnn_isa *isa, size_t num_pixels, const uint64_t **pixels,
-                       qnn_spread *spread) {
+/* From a pixel to the one beside it. */
+static size_t distance_of(const qnn_layer *layer) {
+  return layer->out_width > 1 ? layer->pixel_words : layer->out_height > 1 ? layer->row_words : layer->image_words;
+}
+
+/* What a block needs in memory. */
+typedef struct {
+  size_t k_words, range;          /* of a filter; of the pixels, in a plane */
+  size_t *offsets;                /* [k_words], in spread words */
+  uint64_t *panels, *pixels;      /* [plane] ... */
+} spread;
+
+static bool spread_pixels(const qnn_layer *layer, const qnn_isa *isa, size_t num_pixels, const uint64_t **pixels,
+                          spread *s) {
   const qnn_walk *walk = &layer->walk;
   const uint64_t *first = pixels[0];
-  const size_t extent = walk->segments[walk->num_segments - 1] + walk->segment_words;
-  const size_t range = (size_t)(pixels[num_pixels - 1] - first) + extent, k_words = words_of_filter(layer);
-  const size_t panel_words = layer->weight_planes * k_words * QNN_MAX_NR / QNN_PANEL_FILTERS * QNN_SPREAD_PANEL;
-  const size_t words = panel_words + layer->num_planes * range * QNN_SPREAD_PIXEL;
-  uint64_t *memory = qnn_scratch(words * sizeof *memory);
-  if (!memory) return false;
-  uint64_t *const to = memory + panel_words;
+  s->k_words = walk->num_segments * walk->segment_words;
+  s->range = (size_t)(pixels[num_pixels - 1] - first) + walk->segments[walk->num_segments - 1] + walk->segment_words;
+  const size_t panel_words = layer->weight_planes * s->k_words * QNN_TABLE_PANELS * QNN_SPREAD_PANEL;
+  const size_t pixel_words = layer->num_planes * s->range * QNN_SPREAD_PIXEL;
+  s->panels = qnn_scratch((panel_words + pixel_words) * sizeof *s->panels + s->k_words * sizeof *s->offsets);
+  if (!s->panels) return false;
+  s->pixels = s->panels + panel_words;
+  s->offsets = (size_t *)(s->pixels + pixel_words);
+  for (size_t k = 0; k < s->k_words; ++k)
+    s->offsets[k] = (walk->segments[k / walk->segment_words] + k % walk->segment_words) * QNN_SPREAD_PIXEL;
   for (size_t i = 0; i < layer->num_planes; ++i)
-    isa->tables->spread_pixels(first + i * layer->plane_words, range, to + i * range * QNN_SPREAD_PIXEL);
-  for (size_t j = 0; j < num_pixels; ++j) pixels[j] = to + (size_t)(pixels[j] - first) * QNN_SPREAD_PIXEL;
-  for (size_t i = 0; i < walk->num_pairs; ++i) {
-    const qnn_pair *pair = walk->pairs + i;
-    const size_t plane = pair->pixel ? pair->pixel / layer->plane_words : 0;
-    const size_t weight_plane = pair->panel ? pair->panel / layer->panel_words : 0;
-    const qnn_pair found = {plane * range, weight_plane * k_words, pair->doubles};
-    spread->pairs[i] = found;
-  }
-  spread->panels = memory;
-  spread->walk = *walk;
-  spread->walk.pairs = spread->pairs;
+    isa->tables->spread_pixels(first + i * layer->plane_words, s->range, distance_of(layer),
+                               s->pixels + i * s->range * QNN_SPREAD_PIXEL);
   return true;
 }
 
-const uint64_t *qnn_spread_panels(const qnn_layer *layer, const qnn_isa *isa, size_t filter, size_t num_filter,
-                                  const qnn_spread *spread) {
-  const size_t k_words = words_of_filter(layer), num_panels = qnn_ceil_div(num_filter, QNN_PANEL_FILTERS);
+static void spread_panels(const qnn_layer *layer, const qnn_isa *isa, size_t filter, size_t num_filter,
+                          const spread *s) {
+  const size_t num_panels = qnn_ceil_div(num_filter, QNN_PANEL_FILTERS);
   for (size_t i = 0; i < layer->weight_planes; ++i)
-    isa->tables->spread_panels(layer->panels + i * layer->panel_words + filter * k_words, num_filter, k_words,
-                               spread->panels + i * k_words * num_panels * QNN_SPREAD_PANEL);
-  return spread->panels;
+    isa->tables->spread_panels(layer->panels + i * layer->panel_words + filter * s->k_words, num_filter, s->k_words,
+                               s->panels + i * s->k_words * num_panels * QNN_SPREAD_PANEL);
+}
+
+/* Sums of a tile, over all planes and words. pairs: where they lie in the first plane. */
+static void sum_tile(const qnn_layer *layer, const qnn_isa *isa, const spread *s, size_t num_pairs,
+                     const uint64_t *const *pairs, size_t num_panels, uint64_t *sums) {
+  qnn_table_step step = QNN_TABLE_START;
+  for (const qnn_pair *planes = layer->walk.pairs, *last = planes + layer->walk.num_pairs; planes < last; ++planes) {
+    const size_t plane = planes->pixel ? planes->pixel / layer->plane_words : 0;
+    const size_t weight_plane = planes->panel ? planes->panel / layer->panel_words : 0;
+    const uint64_t *of_plane[QNN_TABLE_PAIRS];
+    for (size_t i = 0; i < num_pairs; ++i) of_plane[i] = pairs[i] + plane * s->range * QNN_SPREAD_PIXEL;
+    if (planes->doubles) step = QNN_TABLE_DOUBLE;
+    for (size_t k = 0; k < s->k_words; k += QNN_TABLE_WORDS, step = QNN_TABLE_ADD)
+      isa->tables->count(num_pairs, of_plane, s->offsets + k, qnn_min(s->k_words - k, QNN_TABLE_WORDS), num_panels,
+                         s->panels + (weight_plane * s->k_words + k) * num_panels * QNN_SPREAD_PANEL, step, sums);
+  }
+}
+
+bool qnn_run_tables(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels,
+                    const uint64_t **pixels, size_t begin, size_t end) {
+  spread s;
+  if (!gains(layer, isa, num_pixels)) return false;
+  const uint64_t *const start = pixels[0];
+  if (!spread_pixels(layer, isa, num_pixels, pixels, &s)) return false;
+  const size_t distance = distance_of(layer), ld = QNN_TABLE_FILTERS;
+  _Alignas(64) uint64_t sums[QNN_TABLE_PAIRS * QNN_TABLE_PANELS * QNN_TABLE_SUMS];
+  _Alignas(64) int32_t counts[(2 * QNN_TABLE_PAIRS + 1) * QNN_TABLE_FILTERS];
+  qnn_epilogue epilogues[QNN_TABLE_FILTERS / QNN_MAX_NR];
+  for (size_t i = 0; i < QNN_TABLE_FILTERS / QNN_MAX_NR; ++i) qnn_start_epilogue(layer, &epilogues[i]);
+
+  for (size_t f = begin, n; f < end; f += n) {
+    n = qnn_min(end - f, QNN_TABLE_FILTERS);
+    const size_t num_panels = qnn_ceil_div(n, QNN_PANEL_FILTERS);
+    spread_panels(layer, isa, f, n, &s);
+    for (size_t g = 0; g < n; g += QNN_MAX_NR)
+      qnn_select_epilogue(layer, f + g, qnn_min(n - g, QNN_MAX_NR), &epilogues[g / QNN_MAX_NR]);
+    for (size_t at = 0, j; at < num_pixels; at = j) {
+      const uint64_t *pairs[QNN_TABLE_PAIRS];
+      int32_t *to[QNN_TABLE_PAIRS];
+      size_t num_pairs = 0;
+      for (j = at; j < num_pixels && num_pairs < QNN_TABLE_PAIRS; ++num_pairs) {
+        pairs[num_pairs] = s.pixels + (size_t)(pixels[j] - start) * QNN_SPREAD_PIXEL;
+        to[num_pairs] = counts + (j - at) * ld;
+        j += j + 1 < num_pixels && (size_t)(pixels[j + 1] - pixels[j]) == distance ? 2 : 1;
+      }
+      sum_tile(layer, isa, &s, num_pairs, pairs, num_panels, sums);
+      isa->tables->store(num_pairs, num_panels, sums, to, ld);
+      for (size_t g = 0; g < n; g += QNN_MAX_NR)
+        qnn_write_counts(layer, isa, first + at, j - at, f + g, qnn_min(n - g, QNN_MAX_NR), counts + g, ld,
+                         &epilogues[g / QNN_MAX_NR]);
+    }
+  }
+  return true;
 }

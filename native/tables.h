@@ -1,47 +1,45 @@
 /* tables.h: counts by looking up, where an instruction set looks up many bytes at once.
  *
- * Half a byte of a pixel and half a byte of a filter differ in popcount(x ^ w) bits, one of 16 counts for each x. A
- * register holds such halves of 16 filters and is the index into the table of counts of x: one look-up for 4 products of
- * 16 filters, where popcounts take four times the instructions. The tables are constants, because data are bits; so
- * nothing is computed per pixel (as T-MAC does for bytes: Wei et al., arXiv:2407.00088), only found. */
+ * Half a byte of a pixel and half a byte of a filter differ in popcount(x ^ w) bits, one of 16 counts for each x. So half
+ * bytes of 16 filters are indices into the table of x, and one look-up makes 4 products of each of them. A count is 4 at
+ * most: the other half of the table's byte has the count of the pixel beside, and three look-ups are added up before the
+ * two are told apart. Data are bits, so that the tables of all pairs (x, x beside) are constants, and nothing is computed
+ * for a pixel but where its tables lie. (For data of 8 bits: Wei et al., T-MAC, arXiv:2407.00088.) */
 #ifndef QNN_TABLES_H
 #define QNN_TABLES_H
 
 #include "internal.h"
 
 enum {
-  QNN_SPREAD_PIXEL = 2,       /* words for a word of a pixel: 8 offsets of tables */
-  QNN_SPREAD_PANEL = 32       /* words for a word of 16 filters: 8 times 32 indices */
+  QNN_SPREAD_PIXEL = 4,       /* words for a word of a pair of pixels: 16 offsets of tables */
+  QNN_SPREAD_PANEL = 32,      /* words for a word of 16 filters: 16 times 16 indices */
+  QNN_TABLE_PANELS = 4,       /* most panels of a call */
+  QNN_TABLE_FILTERS = QNN_TABLE_PANELS * QNN_PANEL_FILTERS,
+  QNN_TABLE_PAIRS = 16,       /* most pairs: what they read and sum up stays in L1 */
+  QNN_TABLE_WORDS = 7,        /* most words: sums of their low and of their high halves stay in bytes, 7 * 8 * 4 <= 255 */
+  QNN_TABLE_SUMS = 16         /* words for the sums of a pair and a panel */
 };
 
+typedef enum { QNN_TABLE_START, QNN_TABLE_ADD, QNN_TABLE_DOUBLE } qnn_table_step;  /* sums before: 0, sums, 2 sums */
+
 struct qnn_tables {
-  size_t mr;                  /* pixels of a call */
-  void (*spread_pixels)(const uint64_t *words, size_t num_words, uint64_t *spread);
-  /* One panel, or two full ones behind each other, of num_words words a filter. */
+  /* Word k of a pixel, and word k + distance, of the one beside it (0 from num_words on) -> 4 words at spread + 4k. */
+  void (*spread_pixels)(const uint64_t *words, size_t num_words, size_t distance, uint64_t *spread);
+  /* Up to 4 panels behind each other, the last of which may be short, of num_words words a filter. */
   void (*spread_panels)(const uint64_t *panels, size_t num_filter, size_t num_words, uint64_t *spread);
-  /* Counts of xgemm, for spread pixels and panels: segments and pairs count words of before. Sums stay within 16 bits. */
-  qnn_xgemm_ukernel *xgemm;
+  /* Sums += counts of num_words words: word k of a pair at pairs[i] + offsets[k], of the panels at the k-th place. Sums
+   * stay within 16 bits. */
+  void (*count)(size_t num_pairs, const uint64_t *const *pairs, const size_t *offsets, size_t num_words,
+                size_t num_panels, const uint64_t *panels, qnn_table_step step, uint64_t *sums);
+  /* Sums as counts: of a pair's first pixel at counts[i], of the one beside it ld behind, pair by pair. */
+  void (*store)(size_t num_pairs, size_t num_panels, const uint64_t *sums, int32_t *const *counts, size_t ld);
 };
 
 extern const qnn_tables qnn_tables__avx2;
 
-/* A block of pixels of a layer, spread (layer_tables.c): what the micro-kernels walk over. */
-typedef struct {
-  qnn_walk walk;
-  qnn_pair pairs[QNN_MAX_PLANES * QNN_MAX_PLANES];
-  uint64_t *panels;
-} qnn_spread;
-
-/* True if `num_pixels` pixels at a time are faster by tables. */
-bool qnn_tables_gain(const qnn_layer *layer, const qnn_isa *isa, size_t num_pixels);
-
-/* Spreads what the pixels read, and sets them to where that lies; false, and nothing done, if there is no memory for it.
- * It stays until the thread's next call. */
-bool qnn_spread_pixels(const qnn_layer *layer, const qnn_isa *isa, size_t num_pixels, const uint64_t **pixels,
-                       qnn_spread *spread);
-
-/* Panels of filters filter .. filter+num_filter, in place of those before. */
-const uint64_t *qnn_spread_panels(const qnn_layer *layer, const qnn_isa *isa, size_t filter, size_t num_filter,
-                                  const qnn_spread *spread);
+/* Filters begin .. end of all pixels first .. first+num_pixels by tables (layer_tables.c): false, and nothing done, if
+ * that is not possible, or not faster. `pixels` are overwritten. */
+bool qnn_run_tables(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels,
+                    const uint64_t **pixels, size_t begin, size_t end);
 
 #endif
