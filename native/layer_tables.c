@@ -56,19 +56,24 @@ static void spread_panels(const qnn_layer *layer, const qnn_isa *isa, size_t fil
                                s->panels + i * s->k_words * num_panels * QNN_SPREAD_PANEL);
 }
 
-/* Sums of a tile, over all planes and words. pairs: where they lie in the first plane. */
-static void sum_tile(const qnn_layer *layer, const qnn_isa *isa, const spread *s, size_t num_pairs,
-                     const uint64_t *const *pairs, size_t num_panels, uint64_t *sums) {
+/* Counts of a tile, over all planes and words. pairs: where they lie in the first plane. */
+static void count_tile(const qnn_layer *layer, const qnn_isa *isa, const spread *s, size_t num_pairs,
+                       const uint64_t *const *pairs, size_t num_panels, int32_t *const *counts, size_t ld) {
+  _Alignas(64) uint64_t sums[QNN_TABLE_PAIRS * QNN_TABLE_PANELS * QNN_TABLE_SUMS];
   qnn_table_step step = QNN_TABLE_START;
-  for (const qnn_pair *planes = layer->walk.pairs, *last = planes + layer->walk.num_pairs; planes < last; ++planes) {
+  for (const qnn_pair *planes = layer->walk.pairs, *end = planes + layer->walk.num_pairs; planes < end; ++planes) {
     const size_t plane = planes->pixel ? planes->pixel / layer->plane_words : 0;
     const size_t weight_plane = planes->panel ? planes->panel / layer->panel_words : 0;
     const uint64_t *of_plane[QNN_TABLE_PAIRS];
     for (size_t i = 0; i < num_pairs; ++i) of_plane[i] = pairs[i] + plane * s->range * QNN_SPREAD_PIXEL;
     if (planes->doubles) step = QNN_TABLE_DOUBLE;
-    for (size_t k = 0; k < s->k_words; k += QNN_TABLE_WORDS, step = QNN_TABLE_ADD)
-      isa->tables->count(num_pairs, of_plane, s->offsets + k, qnn_min(s->k_words - k, QNN_TABLE_WORDS), num_panels,
-                         s->panels + (weight_plane * s->k_words + k) * num_panels * QNN_SPREAD_PANEL, step, sums);
+    for (size_t k = 0, n; k < s->k_words; k += n, step = QNN_TABLE_ADD) {
+      n = qnn_min(s->k_words - k, QNN_TABLE_WORDS);
+      const bool is_last = planes + 1 == end && k + n == s->k_words;
+      isa->tables->count(num_pairs, of_plane, s->offsets + k, n, num_panels,
+                         s->panels + (weight_plane * s->k_words + k) * num_panels * QNN_SPREAD_PANEL, step, sums,
+                         is_last ? counts : NULL, ld);
+    }
   }
 }
 
@@ -79,7 +84,6 @@ bool qnn_run_tables(const qnn_layer *layer, const qnn_isa *isa, size_t first, si
   const uint64_t *const start = pixels[0];
   if (!spread_pixels(layer, isa, num_pixels, pixels, &s)) return false;
   const size_t distance = distance_of(layer), ld = QNN_TABLE_FILTERS;
-  _Alignas(64) uint64_t sums[QNN_TABLE_PAIRS * QNN_TABLE_PANELS * QNN_TABLE_SUMS];
   _Alignas(64) int32_t counts[(2 * QNN_TABLE_PAIRS + 1) * QNN_TABLE_FILTERS];
   qnn_epilogue epilogues[QNN_TABLE_FILTERS / QNN_MAX_NR];
   for (size_t i = 0; i < QNN_TABLE_FILTERS / QNN_MAX_NR; ++i) qnn_start_epilogue(layer, &epilogues[i]);
@@ -99,8 +103,7 @@ bool qnn_run_tables(const qnn_layer *layer, const qnn_isa *isa, size_t first, si
         to[num_pairs] = counts + (j - at) * ld;
         j += j + 1 < num_pixels && (size_t)(pixels[j + 1] - pixels[j]) == distance ? 2 : 1;
       }
-      sum_tile(layer, isa, &s, num_pairs, pairs, num_panels, sums);
-      isa->tables->store(num_pairs, num_panels, sums, to, ld);
+      count_tile(layer, isa, &s, num_pairs, pairs, num_panels, to, ld);
       for (size_t g = 0; g < n; g += QNN_MAX_NR)
         qnn_write_counts(layer, isa, first + at, j - at, f + g, qnn_min(n - g, QNN_MAX_NR), counts + g, ld,
                          &epilogues[g / QNN_MAX_NR]);

@@ -20,19 +20,19 @@ enum {
   QNN_TABLE_SUMS = 16         /* words for the sums of a pair and a panel */
 };
 
-typedef enum { QNN_TABLE_START, QNN_TABLE_ADD, QNN_TABLE_DOUBLE } qnn_table_step;  /* sums before: 0, sums, 2 sums */
+typedef enum { QNN_TABLE_START, QNN_TABLE_ADD, QNN_TABLE_DOUBLE } qnn_table_step;  /* 0, 1 and 2 times the sums before */
 
 struct qnn_tables {
   /* Word k of a pixel, and word k + distance, of the one beside it (0 from num_words on) -> 4 words at spread + 4k. */
   void (*spread_pixels)(const uint64_t *words, size_t num_words, size_t distance, uint64_t *spread);
   /* Up to 4 panels behind each other, the last of which may be short, of num_words words a filter. */
   void (*spread_panels)(const uint64_t *panels, size_t num_filter, size_t num_words, uint64_t *spread);
-  /* Sums += counts of num_words words: word k of a pair at pairs[i] + offsets[k], of the panels at the k-th place. Sums
-   * stay within 16 bits. */
+  /* Sums += differing bits of num_words words: word k of a pair at pairs[i] + offsets[k], of the panels at the k-th
+   * place. Sums stay within 16 bits. If counts is not NULL, these are the last words, and pair by pair the sums become
+   * counts: of the first pixel at counts[i], of the one beside it ld behind. */
   void (*count)(size_t num_pairs, const uint64_t *const *pairs, const size_t *offsets, size_t num_words,
-                size_t num_panels, const uint64_t *panels, qnn_table_step step, uint64_t *sums);
-  /* Sums as counts: of a pair's first pixel at counts[i], of the one beside it ld behind, pair by pair. */
-  void (*store)(size_t num_pairs, size_t num_panels, const uint64_t *sums, int32_t *const *counts, size_t ld);
+                size_t num_panels, const uint64_t *panels, qnn_table_step step, uint64_t *sums, int32_t *const *counts,
+                size_t ld);
 };
 
 extern const qnn_tables qnn_tables__avx2;

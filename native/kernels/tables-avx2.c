@@ -56,7 +56,7 @@ static inline __m256i load_pairs(const uint64_t *low, const uint64_t *high) {
 }
 
 /* A word of 16 filters, even ones first -> for each of its bytes the low halves of all filters, then the high ones, in
- * the order 0 4 1 5 2 6 3 7 8 12 9 13 10 14 11 15, from which store_sums makes 0 .. 15. */
+ * the order 0 4 1 5 2 6 3 7 8 12 9 13 10 14 11 15, from which store_counts makes 0 .. 15. */
 static inline void spread_word(const uint64_t *w, uint8_t *to, size_t stride) {
   __m256i two[4];  /* byte b of filters 0 and 4 | 8 and 12, for each b; 2 6 | 10 14; 1 5 | 9 13; 3 7 | 11 15 */
 #pragma GCC unroll 2
@@ -103,35 +103,31 @@ static void spread_panels(const uint64_t *panels, size_t num_filter, size_t num_
 
 /* Sums of bytes, as 16-bit numbers: all = even + 256 odd. Even bytes are filters 0..3, 8..11, odd ones 4..7, 12..15, of
  * the low halves, then of the high ones. */
-static inline void add_bytes(__m256i bytes, qnn_table_step step, uint64_t *sums) {
-  __m256i *const to = (__m256i *)sums, odd = _mm256_srli_epi16(bytes, 8);
-  if (step != QNN_TABLE_START) {
-    __m256i all_before = _mm256_load_si256(to), odd_before = _mm256_load_si256(to + 1);
-    if (step == QNN_TABLE_DOUBLE) {
-      all_before = _mm256_add_epi16(all_before, all_before);
-      odd_before = _mm256_add_epi16(odd_before, odd_before);
-    }
-    bytes = _mm256_add_epi16(bytes, all_before);
-    odd = _mm256_add_epi16(odd, odd_before);
+typedef struct {
+  __m256i all, odd;
+} sums_of_panel;
+
+static inline sums_of_panel add_bytes(__m256i bytes, qnn_table_step step, const uint64_t *sums) {
+  const __m256i *before = (const __m256i *)sums;
+  sums_of_panel sum = {bytes, _mm256_srli_epi16(bytes, 8)};
+  for (int i = 0; i < (int)step; ++i) {  /* none, once, twice */
+    sum.all = _mm256_add_epi16(sum.all, _mm256_load_si256(before));
+    sum.odd = _mm256_add_epi16(sum.odd, _mm256_load_si256(before + 1));
   }
-  _mm256_store_si256(to, bytes);
-  _mm256_store_si256(to + 1, odd);
+  return sum;
 }
 
-static inline void store_sums(const uint64_t *sums, int32_t *counts) {
-  const __m256i all = _mm256_load_si256((const __m256i *)sums), odd = _mm256_load_si256((const __m256i *)sums + 1);
-  const __m256i even = _mm256_sub_epi16(all, _mm256_slli_epi16(odd, 8)), zero = _mm256_setzero_si256();
-  const __m256i both = _mm256_add_epi16(_mm256_permute2x128_si256(even, odd, 0x20),
-                                        _mm256_permute2x128_si256(even, odd, 0x31));
+static inline void store_sums(sums_of_panel sum, uint64_t *sums) {
+  _mm256_store_si256((__m256i *)sums, sum.all);
+  _mm256_store_si256((__m256i *)sums + 1, sum.odd);
+}
+
+static inline void store_counts(sums_of_panel sum, int32_t *counts) {
+  const __m256i even = _mm256_sub_epi16(sum.all, _mm256_slli_epi16(sum.odd, 8)), zero = _mm256_setzero_si256();
+  const __m256i both = _mm256_add_epi16(_mm256_permute2x128_si256(even, sum.odd, 0x20),
+                                        _mm256_permute2x128_si256(even, sum.odd, 0x31));
   _mm256_storeu_si256((__m256i *)counts, _mm256_unpacklo_epi16(both, zero));
   _mm256_storeu_si256((__m256i *)counts + 1, _mm256_unpackhi_epi16(both, zero));
-}
-
-static void store(size_t num_pairs, size_t num_panels, const uint64_t *sums, int32_t *const *counts, size_t ld) {
-  for (size_t i = 0; i < num_pairs; ++i)
-    for (size_t j = 0; j < 2; ++j)
-      for (size_t f = 0; f < num_panels; ++f, sums += QNN_TABLE_SUMS / 2)
-        store_sums(sums, counts[i] + j * ld + f * QNN_PANEL_FILTERS);
 }
 
 /* Tables of byte b of a word of a pair: low halves, high halves. */
@@ -148,7 +144,8 @@ static inline __m256i load_tables(const uint16_t *offsets, size_t b) {
 static inline __attribute__((always_inline)) void count_panels(const size_t num_panels, size_t num_pairs,
                                                                const uint64_t *const *pairs, const size_t *offsets,
                                                                size_t num_words, const uint64_t *panels,
-                                                               qnn_table_step step, uint64_t *sums) {
+                                                               qnn_table_step step, uint64_t *sums,
+                                                               int32_t *const *counts, size_t ld) {
   const __m256i half = _mm256_set1_epi8(15);
   for (size_t i = 0; i < num_pairs; ++i, sums += num_panels * QNN_TABLE_SUMS) {
     __m256i all[QNN_TABLE_PANELS], beside[QNN_TABLE_PANELS];  /* sums of first + 16 beside, modulo 256 */
@@ -181,22 +178,32 @@ static inline __attribute__((always_inline)) void count_panels(const size_t num_
 #pragma GCC unroll 4
     for (size_t f = 0; f < num_panels; ++f) {
       const __m256i high = _mm256_andnot_si256(half, _mm256_slli_epi16(beside[f], 4));
-      add_bytes(_mm256_sub_epi8(all[f], high), step, sums + f * QNN_TABLE_SUMS / 2);
-      add_bytes(beside[f], step, sums + (num_panels + f) * QNN_TABLE_SUMS / 2);
+      uint64_t *const to = sums + f * QNN_TABLE_SUMS;
+      const sums_of_panel first = add_bytes(_mm256_sub_epi8(all[f], high), step, to);
+      const sums_of_panel second = add_bytes(beside[f], step, to + QNN_TABLE_SUMS / 2);
+      if (counts) {
+        store_counts(first, counts[i] + f * QNN_PANEL_FILTERS);
+        store_counts(second, counts[i] + ld + f * QNN_PANEL_FILTERS);
+      } else {
+        store_sums(first, to);
+        store_sums(second, to + QNN_TABLE_SUMS / 2);
+      }
     }
   }
 }
 
 static void count(size_t num_pairs, const uint64_t *const *pairs, const size_t *offsets, size_t num_words,
-                  size_t num_panels, const uint64_t *panels, qnn_table_step step, uint64_t *sums) {
+                  size_t num_panels, const uint64_t *panels, qnn_table_step step, uint64_t *sums,
+                  int32_t *const *counts, size_t ld) {
   assert(num_pairs <= QNN_TABLE_PAIRS && num_words >= 1 && num_words <= QNN_TABLE_WORDS);
+#define PANELS(n) count_panels(n, num_pairs, pairs, offsets, num_words, panels, step, sums, counts, ld)
   switch (num_panels) {
-    case 1: count_panels(1, num_pairs, pairs, offsets, num_words, panels, step, sums); break;
-    case 2: count_panels(2, num_pairs, pairs, offsets, num_words, panels, step, sums); break;
-    case 3: count_panels(3, num_pairs, pairs, offsets, num_words, panels, step, sums); break;
-    case 4: count_panels(4, num_pairs, pairs, offsets, num_words, panels, step, sums); break;
+    case 1: PANELS(1); break;
+    case 2: PANELS(2); break;
+    case 3: PANELS(3); break;
+    case 4: PANELS(4); break;
     default: assert(!"1 to 4 panels");
   }
 }
 
-const qnn_tables qnn_tables__avx2 = {spread_pixels, spread_panels, count, store};
+const qnn_tables qnn_tables__avx2 = {spread_pixels, spread_panels, count};
