@@ -2,6 +2,7 @@
 import os
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, find_namespace_packages, setup
@@ -38,10 +39,13 @@ class BuildNative(build_ext):
         return True
 
     def objects(self, paths, flags, macros, includes):
-        # Relative names: distutils places the objects under build_temp by the source's path.
-        names = [os.path.relpath(path, ROOT) if ROOT in Path(path).parents else str(path) for path in paths]
-        return self.compiler.compile(names, output_dir=self.build_temp, macros=macros, include_dirs=includes,
-                                     extra_postargs=flags)
+        """Futures of the object files of `paths`: compilers run side by side, one on each core."""
+        def compile_file(path):
+            # Relative names: distutils places the objects under build_temp by the source's path.
+            name = os.path.relpath(path, ROOT) if ROOT in Path(path).parents else str(path)
+            return self.compiler.compile([name], output_dir=self.build_temp, macros=macros, include_dirs=includes,
+                                         extra_postargs=flags)
+        return [self.cores.submit(compile_file, path) for path in paths]
 
     def build_extension(self, ext):
         generated = Path(self.build_temp) / "_native.c"
@@ -54,14 +58,15 @@ class BuildNative(build_ext):
                  if native.kernels(isa) and (not flags or self.accepts(flags))}
         macros = [("QNN_HAVE_%s" % isa.upper(), "1") for isa in built]
         includes = [str(native.NATIVE), str(native.NATIVE / "include")]
-        linked = self.objects(native.drivers(), native.C_FLAGS, macros, includes)
-        for isa, flags in built.items():
-            linked += self.objects(native.kernels(isa), native.C_FLAGS + flags, macros, includes)
-        adapters, mxnet_include = native.adapters()
-        if adapters:
-            linked += self.objects(adapters, native.CXX_FLAGS, macros, includes + [str(mxnet_include)])
-            ext.libraries = ["stdc++"]
-        ext.extra_objects = linked
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as self.cores:
+            linked = self.objects(native.drivers(), native.C_FLAGS, macros, includes)
+            for isa, flags in built.items():
+                linked += self.objects(native.kernels(isa), native.C_FLAGS + flags, macros, includes)
+            adapters, mxnet_include = native.adapters()
+            if adapters:
+                linked += self.objects(adapters, native.CXX_FLAGS, macros, includes + [str(mxnet_include)])
+                ext.libraries = ["stdc++"]
+        ext.extra_objects = [name for future in linked for name in future.result()]
         super().build_extension(ext)
 
 
