@@ -9,7 +9,7 @@
  * one beside it is overwritten by what follows. */
 #include "tables.h"
 
-enum { least_pixels = 6 };      /* for fewer, or less than two panels, spreading takes longer than counting bits does */
+enum { least_pixels = 8 };      /* for fewer, or less than two panels, spreading takes longer than counting bits does */
 
 static bool gains(const qnn_layer *layer, const qnn_isa *isa, size_t num_pixels) {
   const bool is_possible = isa->tables && layer->num_group == 1 && !layer->is_masked && layer->range <= UINT16_MAX;
