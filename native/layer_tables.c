@@ -9,7 +9,7 @@
  * one beside it is overwritten by what follows. */
 #include "tables.h"
 
-enum { least_pixels = 8 };      /* for fewer, or less than two panels, spreading takes longer than counting bits does */
+enum { least_pixels = 8 };      /* for fewer, or less than two panels, spreading costs more than it saves */
 
 static bool gains(const qnn_layer *layer, const qnn_isa *isa, size_t num_pixels) {
   const bool is_possible = isa->tables && layer->num_group == 1 && !layer->is_masked && layer->range <= UINT16_MAX;
@@ -28,8 +28,8 @@ typedef struct {
   uint64_t *panels, *pixels;      /* [plane] ... */
 } spread;
 
-static bool spread_pixels(const qnn_layer *layer, const qnn_isa *isa, size_t num_pixels, const uint64_t **pixels,
-                          spread *s) {
+static bool spread_pixels(const qnn_layer *layer, const qnn_isa *isa, size_t num_pixels,
+                          const uint64_t *const *pixels, spread *s) {
   const qnn_walk *walk = &layer->walk;
   const uint64_t *first = pixels[0];
   s->k_words = walk->num_segments * walk->segment_words;
@@ -78,11 +78,9 @@ static void count_tile(const qnn_layer *layer, const qnn_isa *isa, const spread 
 }
 
 bool qnn_run_tables(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels,
-                    const uint64_t **pixels, size_t begin, size_t end) {
+                    const uint64_t *const *pixels, size_t begin, size_t end) {
   spread s;
-  if (!gains(layer, isa, num_pixels)) return false;
-  const uint64_t *const start = pixels[0];
-  if (!spread_pixels(layer, isa, num_pixels, pixels, &s)) return false;
+  if (!gains(layer, isa, num_pixels) || !spread_pixels(layer, isa, num_pixels, pixels, &s)) return false;
   const size_t distance = distance_of(layer), ld = QNN_TABLE_FILTERS;
   _Alignas(64) int32_t counts[(2 * QNN_TABLE_PAIRS + 1) * QNN_TABLE_FILTERS];
   qnn_epilogue epilogues[QNN_TABLE_FILTERS / QNN_MAX_NR];
@@ -99,7 +97,7 @@ bool qnn_run_tables(const qnn_layer *layer, const qnn_isa *isa, size_t first, si
       int32_t *to[QNN_TABLE_PAIRS];
       size_t num_pairs = 0;
       for (j = at; j < num_pixels && num_pairs < QNN_TABLE_PAIRS; ++num_pairs) {
-        pairs[num_pairs] = s.pixels + (size_t)(pixels[j] - start) * QNN_SPREAD_PIXEL;
+        pairs[num_pairs] = s.pixels + (size_t)(pixels[j] - pixels[0]) * QNN_SPREAD_PIXEL;
         to[num_pairs] = counts + (j - at) * ld;
         j += j + 1 < num_pixels && (size_t)(pixels[j + 1] - pixels[j]) == distance ? 2 : 1;
       }

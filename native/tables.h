@@ -4,7 +4,8 @@
  * bytes of 16 filters are indices into the table of x, and one look-up makes 4 products of each of them. A count is 4 at
  * most: the other half of the table's byte has the count of the pixel beside, and three look-ups are added up before the
  * two are told apart. Data are bits, so that the tables of all pairs (x, x beside) are constants, and nothing is computed
- * for a pixel but where its tables lie. (For data of 8 bits: Wei et al., T-MAC, arXiv:2407.00088.) */
+ * for a pixel but where its tables lie. (For data of 8 bits, whose tables are computed: Wei et al., T-MAC,
+ * arXiv:2407.00088.) */
 #ifndef QNN_TABLES_H
 #define QNN_TABLES_H
 
@@ -37,9 +38,9 @@ struct qnn_tables {
 
 extern const qnn_tables qnn_tables__avx2;
 
-/* Filters begin .. end of all pixels first .. first+num_pixels by tables (layer_tables.c): false, and nothing done, if
- * that is not possible, or not faster. `pixels` are overwritten. */
+/* Filters begin .. end of pixels first .. first+num_pixels by tables (layer_tables.c): false, and nothing done, if that is
+ * not possible, or not faster. pixels: where each lies. */
 bool qnn_run_tables(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels,
-                    const uint64_t **pixels, size_t begin, size_t end);
+                    const uint64_t *const *pixels, size_t begin, size_t end);
 
 #endif

@@ -27,7 +27,7 @@ static inline __m256i offsets_of(__m256i halves) {
 }
 
 /* Two words of a pixel and of the one beside it: for each word 8 offsets of the low halves, then 8 of the high ones. */
-static inline void spread_words(__m128i first, __m128i beside, uint64_t *spread) {
+static inline void spread_words(__m128i first, __m128i beside, void *spread) {
   const __m256i half = _mm256_set1_epi8(15);
   const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi8(first, beside)),
                                                _mm_unpackhi_epi8(first, beside), 1);
@@ -44,7 +44,7 @@ static void spread_pixels(const uint64_t *words, size_t num_words, size_t distan
                  spread);
   for (; k < num_words; ++k, spread += QNN_SPREAD_PIXEL) {
     const uint64_t beside = k + distance < num_words ? words[k + distance] : 0;
-    uint64_t both[2 * QNN_SPREAD_PIXEL];
+    uint16_t both[4 * word_bytes];
     spread_words(_mm_cvtsi64_si128((long long)words[k]), _mm_cvtsi64_si128((long long)beside), both);
     memcpy(spread, both, QNN_SPREAD_PIXEL * sizeof *spread);
   }
