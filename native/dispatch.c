@@ -24,7 +24,7 @@
 #undef QNN_ISA
 #undef QNN_ISA_MISSING
 
-#define QNN_ISA(isa, base, mr, tmr, nr, tables, tiles, bf16, usable)                                                        \
+#define QNN_ISA(isa, base, mr, tmr, nr, tables, tiles, bf16, usable) \
   {#isa, isa##_is_usable, mr, tmr, nr, qnn_xgemm_ukernel__##base, qnn_tgemm_ukernel__##base,                        \
    qnn_pack_ukernel__##base, qnn_encode_ukernel__##base, qnn_finish_ukernel__##base, qnn_threshold_ukernel__##base, \
    &qnn_lut_kernels__##base, &qnn_stem_kernels__##base, tables, tiles, bf16},

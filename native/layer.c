@@ -98,7 +98,8 @@ void qnn_run_layer(const qnn_layer *layer) {
   const size_t num_pixels = layer->batch * layer->out_height * layer->out_width;
   const size_t k_words = layer->walk.num_segments * layer->walk.segment_words * layer->walk.num_pairs;
   const size_t filters_per_group = layer->num_filter / layer->num_group;
-  const size_t nr = isa->tables ? QNN_TABLE_FILTERS : isa->nr, filter_blocks = qnn_ceil_div(filters_per_group, nr);
+  const bool by_tables = qnn_tables_gain(layer, isa, num_pixels);
+  const size_t nr = by_tables ? QNN_TABLE_FILTERS : isa->nr, filter_blocks = qnn_ceil_div(filters_per_group, nr);
 
   /* work saturates: a product that overflows is large enough for all threads */
   size_t work = 0;
@@ -109,7 +110,7 @@ void qnn_run_layer(const qnn_layer *layer) {
   size_t touched = layer->row_words / layer->out_width;
   if (touched < layer->pixel_words) touched = layer->pixel_words;
   size_t block = block_bytes / sizeof(uint64_t) / touched / layer->num_planes;
-  if (isa->tables) block /= QNN_SPREAD_PIXEL;
+  if (by_tables) block /= QNN_SPREAD_PIXEL;
   block = block < tile_pixels ? tile_pixels : qnn_min(block, block_pixels);
   size_t blocks = qnn_ceil_div(num_pixels, block), ranges = 1;
   const size_t groups = qnn_bits_are_merged(layer) ? 1 : layer->num_group;

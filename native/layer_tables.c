@@ -11,7 +11,7 @@
 
 enum { least_pixels = 8 };      /* for fewer, or less than two panels, spreading costs more than it saves */
 
-static bool gains(const qnn_layer *layer, const qnn_isa *isa, size_t num_pixels) {
+bool qnn_tables_gain(const qnn_layer *layer, const qnn_isa *isa, size_t num_pixels) {
   const bool is_possible = isa->tables && layer->num_group == 1 && !layer->is_masked && layer->range <= UINT16_MAX;
   return is_possible && ((num_pixels >= least_pixels && layer->num_filter >= QNN_MAX_NR) || qnn_tiles_are_forced());
 }
@@ -80,7 +80,7 @@ static void count_tile(const qnn_layer *layer, const qnn_isa *isa, const spread 
 bool qnn_run_tables(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels,
                     const uint64_t *const *pixels, size_t begin, size_t end) {
   spread s;
-  if (!gains(layer, isa, num_pixels) || !spread_pixels(layer, isa, num_pixels, pixels, &s)) return false;
+  if (!qnn_tables_gain(layer, isa, num_pixels) || !spread_pixels(layer, isa, num_pixels, pixels, &s)) return false;
   const size_t distance = distance_of(layer), ld = QNN_TABLE_FILTERS;
   _Alignas(64) int32_t counts[(2 * QNN_TABLE_PAIRS + 1) * QNN_TABLE_FILTERS];
   qnn_epilogue epilogues[QNN_TABLE_FILTERS / QNN_MAX_NR];

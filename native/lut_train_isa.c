@@ -1,7 +1,7 @@
 /* lut_train_isa.c: the table-layer kernels of the instruction set in use. */
 #include "lut_train.h"
 
-#define QNN_ISA(isa, base, mr, tmr, nr, tables, tiles, bf16, usable)      \
+#define QNN_ISA(isa, base, mr, tmr, nr, tables, tiles, bf16, usable) \
   qnn_lut_index_ukernel qnn_lut_index_ukernel__##base;            \
   qnn_lut_lookup_ukernel qnn_lut_lookup_ukernel__##base;          \
   qnn_lut_input_grad_ukernel qnn_lut_input_grad_ukernel__##base;  \
@@ -12,7 +12,7 @@
 #undef QNN_ISA
 #undef QNN_ISA_MISSING
 
-#define QNN_ISA(isa, base, mr, tmr, nr, tables, tiles, bf16, usable)                                                 \
+#define QNN_ISA(isa, base, mr, tmr, nr, tables, tiles, bf16, usable) \
   {#isa, qnn_lut_index_ukernel__##base, qnn_lut_lookup_ukernel__##base, qnn_lut_input_grad_ukernel__##base,  \
    qnn_lut_tree_ukernel__##base, qnn_lut_tree_grad_ukernel__##base},
 #define QNN_ISA_MISSING(isa)

@@ -2,7 +2,7 @@
  * use, and a matrix product as the textbook has it. */
 #include "roofline.h"
 
-#define QNN_ISA(isa, base, mr, tmr, nr, tables, tiles, bf16, usable)  \
+#define QNN_ISA(isa, base, mr, tmr, nr, tables, tiles, bf16, usable) \
   qnn_popcount_ukernel qnn_popcount_ukernel__##base;    \
   qnn_stream_ukernel qnn_stream_ukernel__##base;
 #define QNN_ISA_MISSING(isa)

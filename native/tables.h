@@ -38,6 +38,9 @@ struct qnn_tables {
 
 extern const qnn_tables qnn_tables__avx2;
 
+/* True if tables are possible, and faster for as many pixels. */
+bool qnn_tables_gain(const qnn_layer *layer, const qnn_isa *isa, size_t num_pixels);
+
 /* Filters begin .. end of pixels first .. first+num_pixels by tables (layer_tables.c): false, and nothing done, if that is
  * not possible, or not faster. pixels: where each lies. */
 bool qnn_run_tables(const qnn_layer *layer, const qnn_isa *isa, size_t first, size_t num_pixels,
